@@ -1,0 +1,105 @@
+#include "secret.h"
+
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Each secret has pages of its own, so that MADV_DONTDUMP covers it. */
+struct secret {
+	size_t mapped; /* bytes of the mapping this struct is in */
+	size_t length;
+	char text[];
+};
+
+#define TOKEN_BYTES 32
+
+static struct secret *secret_allocate(size_t length)
+{
+	size_t mapped = sizeof(struct secret) + length + 1;
+	void *p = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		g_error("out of memory for a secret");
+	(void)madvise(p, mapped, MADV_DONTDUMP);
+	struct secret *s = p;
+	s->mapped = mapped;
+	s->length = length;
+	return s;
+}
+
+struct secret *secret_new_length(const char *text, size_t length)
+{
+	struct secret *s = secret_allocate(length);
+
+	memcpy(s->text, text, length);
+	return s;
+}
+
+struct secret *secret_new(const char *text)
+{
+	return text ? secret_new_length(text, strlen(text)) : NULL;
+}
+
+struct secret *secret_new_token(void)
+{
+	uint8_t bytes[TOKEN_BYTES];
+
+	if (RAND_bytes(bytes, sizeof(bytes)) != 1)
+		g_error("the random source failed");
+	char *text = g_base64_encode(bytes, sizeof(bytes));
+
+	for (char *c = text; *c; c++) {
+		if (*c == '+')
+			*c = '-';
+		else if (*c == '/')
+			*c = '_';
+		else if (*c == '=')
+			*c = '\0';
+	}
+	struct secret *s = secret_new(text);
+
+	OPENSSL_cleanse(bytes, sizeof(bytes));
+	secret_wipe_text(text);
+	return s;
+}
+
+struct secret *secret_dup(const struct secret *s)
+{
+	return s ? secret_new_length(s->text, s->length) : NULL;
+}
+
+void secret_free(struct secret *s)
+{
+	if (!s)
+		return;
+	size_t mapped = s->mapped;
+
+	OPENSSL_cleanse(s, mapped);
+	munmap(s, mapped);
+}
+
+const char *secret_peek(const struct secret *s)
+{
+	return s ? s->text : NULL;
+}
+
+size_t secret_length(const struct secret *s)
+{
+	return s ? s->length : 0;
+}
+
+bool secret_equal(const struct secret *s, const char *text, size_t length)
+{
+	if (!s || !text || s->length != length)
+		return false;
+	return CRYPTO_memcmp(s->text, text, length) == 0;
+}
+
+void secret_wipe_text(char *text)
+{
+	if (!text)
+		return;
+	OPENSSL_cleanse(text, strlen(text));
+	g_free(text);
+}

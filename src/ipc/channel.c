@@ -1,0 +1,257 @@
+#include "channel.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "errors.h"
+#include "limit.h"
+
+#define READ_CHUNK (64 * 1024)
+/* Frames handled in one turn: a chatty worker does not starve the timers. */
+#define FRAMES_PER_TURN 64
+
+struct channel {
+	struct loop_watch *watch;
+	struct loop_timer *again; /* frames are left over from the last turn */
+	int fd;
+	GByteArray *in, *out;
+	size_t in_used, out_used;
+	GQueue received_fds; /* GINT_TO_POINTER */
+	channel_message_fn on_message;
+	channel_closed_fn on_closed;
+	void *ctx;
+	unsigned busy; /* callbacks on the stack */
+	bool freed, dead;
+};
+
+bool channel_pair(int ret_fds[2], GError **error)
+{
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds) < 0)
+		return inox_error_set_errno(error, errno, "create a socket pair");
+	return true;
+}
+
+static void channel_destroy(struct channel *c)
+{
+	loop_watch_free(c->watch);
+	loop_timer_free(c->again);
+	close(c->fd);
+	while (!g_queue_is_empty(&c->received_fds))
+		close(GPOINTER_TO_INT(g_queue_pop_head(&c->received_fds)));
+	g_byte_array_unref(c->in);
+	g_byte_array_unref(c->out);
+	g_free(c);
+}
+
+void channel_free(struct channel *c)
+{
+	if (!c)
+		return;
+	c->freed = true;
+	if (c->busy == 0)
+		channel_destroy(c);
+}
+
+static void channel_die(struct channel *c, const GError *error)
+{
+	if (c->dead || c->freed)
+		return;
+	c->dead = true;
+	loop_watch_set(c->watch, false, false);
+	c->on_closed(c->ctx, error);
+}
+
+/* Returns false when the socket is not to be read on now. */
+static bool receive(struct channel *c, GError **error, bool *ret_end)
+{
+	uint8_t bytes[READ_CHUNK];
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.space,
+			     .msg_controllen = sizeof(control.space)};
+	ssize_t n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			inox_error_set_errno(error, errno, "read from another process");
+		return false;
+	}
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(&msg); h; h = CMSG_NXTHDR(&msg, h)) {
+		int fd;
+
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS ||
+		    h->cmsg_len != CMSG_LEN(sizeof(int)))
+			continue;
+		memcpy(&fd, CMSG_DATA(h), sizeof(fd));
+		g_queue_push_tail(&c->received_fds, GINT_TO_POINTER(fd));
+	}
+	*ret_end = n == 0;
+	g_byte_array_append(c->in, bytes, (guint)n);
+	return n == (ssize_t)sizeof(bytes);
+}
+
+static int fd_of(struct channel *c, const struct message *m)
+{
+	if (m->type != MESSAGE_worker_attached || g_queue_is_empty(&c->received_fds))
+		return -1;
+	return GPOINTER_TO_INT(g_queue_pop_head(&c->received_fds));
+}
+
+/* Handles one frame if it is there whole. */
+static bool handle_frame(struct channel *c, GError **error)
+{
+	const uint8_t *p = c->in->data + c->in_used;
+	size_t have = c->in->len - c->in_used;
+
+	if (have < 4)
+		return false;
+	size_t length = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
+
+	if (length > LIMIT_IPC_MESSAGE)
+		return inox_error_set(error, INOX_ERROR_PEER, "a frame of %zu bytes", length);
+	if (have - 4 < length)
+		return false;
+	g_auto(message) m = {.type = MESSAGE_NONE};
+
+	if (!message_decode(p + 4, length, &m, error))
+		return false;
+	c->in_used += 4 + length;
+	c->on_message(c->ctx, &m, fd_of(c, &m));
+	return true;
+}
+
+static void drop_used(GByteArray *bytes, size_t *used)
+{
+	if (*used == 0)
+		return;
+	g_byte_array_remove_range(bytes, 0, (guint)*used);
+	*used = 0;
+}
+
+static void handle_frames(struct channel *c, GError **error)
+{
+	unsigned n = 0;
+
+	while (n < FRAMES_PER_TURN && !c->freed && !c->dead && handle_frame(c, error))
+		n++;
+	drop_used(c->in, &c->in_used);
+	if (n == FRAMES_PER_TURN && !c->freed && !c->dead)
+		loop_timer_arm(c->again, SPAN_MS(0));
+}
+
+static bool flush(struct channel *c, GError **error)
+{
+	while (c->out->len > c->out_used) {
+		ssize_t n = send(c->fd, c->out->data + c->out_used, c->out->len - c->out_used,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n < 0)
+			return inox_error_set_errno(error, errno, "write to another process");
+		c->out_used += (size_t)n;
+	}
+	if (c->out->len == c->out_used || c->out_used > 1024 * 1024)
+		drop_used(c->out, &c->out_used);
+	loop_watch_set(c->watch, true, c->out->len > c->out_used);
+	return true;
+}
+
+static void on_ready(void *ctx, bool readable, bool writable)
+{
+	struct channel *c = ctx;
+	g_autoptr(GError) error = NULL;
+	bool end = false;
+
+	c->busy++;
+	if (writable)
+		(void)flush(c, &error);
+	if (readable)
+		while (!error && !end && receive(c, &error, &end))
+			;
+	if (!error || end)
+		handle_frames(c, &error);
+	if (error || end)
+		channel_die(c, error);
+	if (--c->busy == 0 && c->freed)
+		channel_destroy(c);
+}
+
+static void on_again(void *ctx)
+{
+	on_ready(ctx, false, false);
+}
+
+struct channel *channel_new(struct loop *l, int fd, channel_message_fn on_message,
+			    channel_closed_fn on_closed, void *ctx)
+{
+	struct channel *c = g_new0(struct channel, 1);
+
+	c->fd = fd;
+	c->in = g_byte_array_new();
+	c->out = g_byte_array_new();
+	g_queue_init(&c->received_fds);
+	c->on_message = on_message;
+	c->on_closed = on_closed;
+	c->ctx = ctx;
+	c->again = loop_timer_new(l, on_again, c);
+	c->watch = loop_watch_new(l, fd, on_ready, c);
+	return c;
+}
+
+bool channel_send(struct channel *c, const struct message *m, GError **error)
+{
+	if (c->dead)
+		return true;
+	if (!message_encode(m, c->out, error))
+		return false;
+	/* A failed write shows up as end of file in on_ready(), where the owner is told. */
+	(void)flush(c, NULL);
+	return true;
+}
+
+bool channel_send_fd(struct channel *c, const struct message *m, int fd, GError **error)
+{
+	if (c->dead)
+		return true;
+	/* The descriptor travels with one byte; the frame's first byte must be that one. */
+	if (!flush(c, error))
+		return false;
+	if (c->out->len > c->out_used)
+		return inox_error_set(error, INOX_ERROR_BUSY, "the other process does not read");
+	if (!message_encode(m, c->out, error))
+		return false;
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {.space = {0}};
+	struct iovec iov = {.iov_base = c->out->data + c->out_used, .iov_len = 1};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.space,
+			     .msg_controllen = sizeof(control.space)};
+	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(h), &fd, sizeof(fd));
+	if (sendmsg(c->fd, &msg, MSG_NOSIGNAL) != 1)
+		return inox_error_set_errno(error, errno, "hand a descriptor to another process");
+	c->out_used++;
+	return flush(c, error);
+}
+
+size_t channel_queued_bytes(const struct channel *c)
+{
+	return c->out->len - c->out_used;
+}
