@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 
-G_DEFINE_QUARK(inox-error-quark, inox_error)
+G_DEFINE_QUARK(inox - error - quark, inox_error)
 
 int inox_error_exit_status(const GError *error)
 {

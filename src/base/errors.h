@@ -7,12 +7,12 @@
 #define INOX_ERROR (inox_error_quark())
 
 enum inox_error {
-	INOX_ERROR_INVALID,     /* the request or the input is wrong: repeating it does not help */
-	INOX_ERROR_NOT_FOUND,   /* no such object */
-	INOX_ERROR_CONFLICT,    /* clashes with what is stored */
-	INOX_ERROR_BUSY,        /* locked or in use: try again later */
-	INOX_ERROR_DENIED,      /* not allowed, whoever asks */
-	INOX_ERROR_IO,          /* the operating system or a disk refused; the errno is in the sentence */
+	INOX_ERROR_INVALID,   /* the request or the input is wrong: repeating it does not help */
+	INOX_ERROR_NOT_FOUND, /* no such object */
+	INOX_ERROR_CONFLICT,  /* clashes with what is stored */
+	INOX_ERROR_BUSY,      /* locked or in use: try again later */
+	INOX_ERROR_DENIED,    /* not allowed, whoever asks */
+	INOX_ERROR_IO, /* the operating system or a disk refused; the errno is in the sentence */
 	INOX_ERROR_TIMEOUT,     /* a deadline passed */
 	INOX_ERROR_PEER,        /* the other side broke its protocol */
 	INOX_ERROR_LIMIT,       /* over one of the limits in limit.h */

@@ -116,8 +116,8 @@ bool endpoint_parse_pair(const char *text, struct endpoint *ret_endpoint, GError
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "Expected ADDRESS:PORT but received %.64s.", text);
 	bool brackets = text[0] == '[' && text[host_length - 1] == ']';
-	g_autofree char *host = brackets ? g_strndup(text + 1, host_length - 2)
-					 : g_strndup(text, host_length);
+	g_autofree char *host =
+		brackets ? g_strndup(text + 1, host_length - 2) : g_strndup(text, host_length);
 
 	return endpoint_parse(host, (unsigned)port, ret_endpoint, error);
 }
@@ -178,7 +178,8 @@ bool network_contains(const struct network *n, const struct endpoint *e)
 	if (e->address.ss_family != n->family)
 		return false;
 	if (n->family == AF_INET)
-		bytes = (const void *)&((const struct sockaddr_in *)(const void *)&e->address)->sin_addr;
+		bytes = (const void *)&((const struct sockaddr_in *)(const void *)&e->address)
+				->sin_addr;
 	else
 		bytes = (const void *)&((const struct sockaddr_in6 *)(const void *)&e->address)
 				->sin6_addr;

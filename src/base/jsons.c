@@ -45,11 +45,11 @@ json_t *json_parse_limited(const char *text, size_t length, size_t limit, const 
 			       LIMIT_JSON_DEPTH);
 		return NULL;
 	}
-	json_t *value =
-		json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &reason);
+	json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &reason);
 	if (!value)
-		inox_error_set(error, INOX_ERROR_INVALID, "%s is not valid JSON: %s at line %d column %d",
-			       what, reason.text, reason.line, reason.column);
+		inox_error_set(error, INOX_ERROR_INVALID,
+			       "%s is not valid JSON: %s at line %d column %d", what, reason.text,
+			       reason.line, reason.column);
 	return value;
 }
 

@@ -1,17 +1,17 @@
 /* limit.h: every number that a stranger can push against, in one place. */
 #pragma once
 
-#define LIMIT_JSON_DEPTH        32
-#define LIMIT_API_BODY          (1024 * 1024)
-#define LIMIT_API_CONFIG_DRIVE  (64 * 1024 * 1024)
-#define LIMIT_AGENT_REPLY       (256 * 1024)      /* status, command lists, step lists */
-#define LIMIT_INVENTORY         (2 * 1024 * 1024) /* get_hardware_info */
-#define LIMIT_BMC_REPLY         (1024 * 1024)     /* one Redfish resource */
-#define LIMIT_HTTP_HEADERS      (16 * 1024)
-#define LIMIT_HTTP_LINE         (16 * 1024)
-#define LIMIT_AGENT_REQUEST     (96 * 1024 * 1024) /* write_image carries the config drive */
-#define LIMIT_IPC_MESSAGE       (128 * 1024 * 1024)
-#define LIMIT_ERROR_TEXT        4096 /* a sentence that came from a machine, after escaping */
-#define LIMIT_STEPS             200
-#define LIMIT_NODE_JSON         (1024 * 1024) /* one JSON attribute of a row */
-#define LIMIT_CONFIG_FILE       (1024 * 1024)
+#define LIMIT_JSON_DEPTH       32
+#define LIMIT_API_BODY         (1024 * 1024)
+#define LIMIT_API_CONFIG_DRIVE (64 * 1024 * 1024)
+#define LIMIT_AGENT_REPLY      (256 * 1024)      /* status, command lists, step lists */
+#define LIMIT_INVENTORY        (2 * 1024 * 1024) /* get_hardware_info */
+#define LIMIT_BMC_REPLY        (1024 * 1024)     /* one Redfish resource */
+#define LIMIT_HTTP_HEADERS     (16 * 1024)
+#define LIMIT_HTTP_LINE        (16 * 1024)
+#define LIMIT_AGENT_REQUEST    (96 * 1024 * 1024) /* write_image carries the config drive */
+#define LIMIT_IPC_MESSAGE      (128 * 1024 * 1024)
+#define LIMIT_ERROR_TEXT       4096 /* a sentence that came from a machine, after escaping */
+#define LIMIT_STEPS            200
+#define LIMIT_NODE_JSON        (1024 * 1024) /* one JSON attribute of a row */
+#define LIMIT_CONFIG_FILE      (1024 * 1024)

@@ -10,7 +10,7 @@ static const char *log_program = "inox";
 static enum log_level log_most = LOG_LEVEL_INFO;
 
 static const char *const level_text[] = {
-	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn",	  [LOG_LEVEL_NOTICE] = "notice",
+	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn",   [LOG_LEVEL_NOTICE] = "notice",
 	[LOG_LEVEL_INFO] = "info",   [LOG_LEVEL_DEBUG] = "debug",
 };
 

@@ -10,7 +10,13 @@
 #include <glib.h>
 #include <stdint.h>
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_NOTICE, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_NOTICE,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG
+};
 
 struct log_field {
 	const char *key; /* NULL ends the list */
@@ -25,18 +31,18 @@ struct log_field {
 void log_write(enum log_level level, const char *object, const char *message,
 	       const struct log_field *fields);
 
-#define LOG_AT(level, object, message, ...)                                                        \
-	log_write(level, object, "" message,                                                       \
-		  (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) { .key = NULL }})
-#define log_error(object, message, ...)                                                            \
+#define LOG_AT(level, object, message, ...)  \
+	log_write(level, object, "" message, \
+		  (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}})
+#define log_error(object, message, ...) \
 	LOG_AT(LOG_LEVEL_ERROR, object, message __VA_OPT__(, ) __VA_ARGS__)
-#define log_warn(object, message, ...)                                                             \
+#define log_warn(object, message, ...) \
 	LOG_AT(LOG_LEVEL_WARN, object, message __VA_OPT__(, ) __VA_ARGS__)
-#define log_notice(object, message, ...)                                                           \
+#define log_notice(object, message, ...) \
 	LOG_AT(LOG_LEVEL_NOTICE, object, message __VA_OPT__(, ) __VA_ARGS__)
-#define log_info(object, message, ...)                                                             \
+#define log_info(object, message, ...) \
 	LOG_AT(LOG_LEVEL_INFO, object, message __VA_OPT__(, ) __VA_ARGS__)
-#define log_debug(object, message, ...)                                                            \
+#define log_debug(object, message, ...) \
 	LOG_AT(LOG_LEVEL_DEBUG, object, message __VA_OPT__(, ) __VA_ARGS__)
 
 /* The process's name in each line, and the highest level that is written (default: info). */

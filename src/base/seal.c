@@ -50,9 +50,10 @@ static bool read_key(int fd, const char *path, uint8_t bytes[static KEY_BYTES], 
 	if (fstat(fd, &st) < 0)
 		return inox_error_set_errno(error, errno, "look at '%s'", path);
 	if (st.st_mode & 077)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "The key file '%s' can be read by others (mode %03o); it must be 0600.",
-				      path, st.st_mode & 0777u);
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"The key file '%s' can be read by others (mode %03o); it must be 0600.",
+			path, st.st_mode & 0777u);
 	if (read(fd, bytes, KEY_BYTES) != KEY_BYTES || read(fd, &more, 1) != 0)
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "'%s' is not a key file: it does not hold %d bytes.", path,
@@ -139,8 +140,7 @@ static bool derive_key(EVP_PKEY *own, const uint8_t peer_public[static KEY_BYTES
 {
 	uint8_t shared[KEY_BYTES], info[2 * KEY_BYTES];
 	size_t length = sizeof(shared);
-	EVP_PKEY *peer =
-		EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, peer_public, KEY_BYTES);
+	EVP_PKEY *peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, peer_public, KEY_BYTES);
 	EVP_PKEY_CTX *exchange = EVP_PKEY_CTX_new(own, NULL);
 	bool ok = peer && exchange && EVP_PKEY_derive_init(exchange) == 1 &&
 		  EVP_PKEY_derive_set_peer(exchange, peer) == 1 &&
@@ -214,13 +214,14 @@ static bool open_bytes(const struct seal_key *k, const char *context, uint8_t *b
 	if (!derive_key(k->pair, bytes, bytes, k->public_bytes, key))
 		return false;
 	EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
-	bool ok = EVP_DecryptInit_ex(cipher, EVP_aes_256_gcm(), NULL, key, zero_iv) == 1 &&
-		  EVP_DecryptUpdate(cipher, NULL, &done, (const uint8_t *)context,
-				    (int)strlen(context)) == 1 &&
-		  EVP_DecryptUpdate(cipher, text, &done, bytes + KEY_BYTES, (int)text_length) == 1 &&
-		  EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_SET_TAG, TAG_BYTES,
-				      bytes + length - TAG_BYTES) == 1 &&
-		  EVP_DecryptFinal_ex(cipher, text + text_length, &done) == 1;
+	bool ok =
+		EVP_DecryptInit_ex(cipher, EVP_aes_256_gcm(), NULL, key, zero_iv) == 1 &&
+		EVP_DecryptUpdate(cipher, NULL, &done, (const uint8_t *)context,
+				  (int)strlen(context)) == 1 &&
+		EVP_DecryptUpdate(cipher, text, &done, bytes + KEY_BYTES, (int)text_length) == 1 &&
+		EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_SET_TAG, TAG_BYTES,
+				    bytes + length - TAG_BYTES) == 1 &&
+		EVP_DecryptFinal_ex(cipher, text + text_length, &done) == 1;
 
 	EVP_CIPHER_CTX_free(cipher);
 	OPENSSL_cleanse(key, sizeof(key));
@@ -253,7 +254,8 @@ struct secret *seal_open(const struct seal_key *k, const char *context, const ch
 		OPENSSL_cleanse(text, text_length + 1);
 	}
 	if (!opened)
-		inox_error_set(error, INOX_ERROR_INVALID,
-			       "A stored secret does not open with this key: the key file is not the one it was sealed with.");
+		inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"A stored secret does not open with this key: the key file is not the one it was sealed with.");
 	return opened;
 }

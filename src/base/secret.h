@@ -7,12 +7,12 @@
 
 struct secret;
 
-struct secret *secret_new(const char *text);               /* copies; NULL gives NULL */
+struct secret *secret_new(const char *text); /* copies; NULL gives NULL */
 struct secret *secret_new_length(const char *text, size_t length);
-struct secret *secret_new_token(void);                     /* 32 random bytes as 43 URL-safe characters */
-struct secret *secret_dup(const struct secret *s);         /* NULL gives NULL */
-void secret_free(struct secret *s);                        /* NULL is fine */
-const char *secret_peek(const struct secret *s);           /* borrowed; NULL gives NULL */
+struct secret *secret_new_token(void);             /* 32 random bytes as 43 URL-safe characters */
+struct secret *secret_dup(const struct secret *s); /* NULL gives NULL */
+void secret_free(struct secret *s);                /* NULL is fine */
+const char *secret_peek(const struct secret *s);   /* borrowed; NULL gives NULL */
 size_t secret_length(const struct secret *s);
 /* Constant time in the content; false if either is NULL. */
 bool secret_equal(const struct secret *s, const char *text, size_t length);

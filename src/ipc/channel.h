@@ -23,11 +23,11 @@ void channel_free(struct channel *c); /* NULL is fine; safe inside the callbacks
 
 /* Queues the message (its fields stay the caller's).  False (LIMIT) if a field is over its limit;
  * a dead channel swallows messages: the loss is reported by on_closed. */
-bool channel_send(struct channel *c, const struct message *m, GError **error)
-	G_GNUC_WARN_UNUSED_RESULT;
+bool channel_send(struct channel *c, const struct message *m,
+		  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The same with a descriptor, which is duplicated by the kernel and stays the caller's. */
-bool channel_send_fd(struct channel *c, const struct message *m, int fd, GError **error)
-	G_GNUC_WARN_UNUSED_RESULT;
+bool channel_send_fd(struct channel *c, const struct message *m, int fd,
+		     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Bytes that wait to be written: for backpressure. */
 size_t channel_queued_bytes(const struct channel *c);
 

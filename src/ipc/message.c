@@ -166,10 +166,10 @@ static void visit_UUID(struct codec *c, struct uuid *v, const char *field, size_
 	}
 }
 
-#define MESSAGE(name)                                                                              \
-	static void visit_##name(struct codec *c, struct message_##name *m)                       \
-	{                                                                                          \
-		(void)c;                                                                           \
+#define MESSAGE(name)                                                       \
+	static void visit_##name(struct codec *c, struct message_##name *m) \
+	{                                                                   \
+		(void)c;                                                    \
 		(void)m;
 #define FIELD(kind, field, limit) visit_##kind(c, &m->field, #field, limit);
 #define MESSAGE_END(name)         }
@@ -197,8 +197,10 @@ const char *message_type_text(enum message_type type)
 static void visit(struct codec *c, struct message *m)
 {
 	switch (m->type) {
-#define MESSAGE(name)                                                                              \
-	case MESSAGE_##name: visit_##name(c, &m->name); break;
+#define MESSAGE(name)                      \
+	case MESSAGE_##name:               \
+		visit_##name(c, &m->name); \
+		break;
 #define FIELD(kind, field, limit)
 #define MESSAGE_END(name)
 #include "messages.def"
@@ -242,7 +244,8 @@ bool message_encode(const struct message *m, GByteArray *out, GError **error)
 	return true;
 }
 
-bool message_decode(const uint8_t *bytes, size_t length, struct message *ret_message, GError **error)
+bool message_decode(const uint8_t *bytes, size_t length, struct message *ret_message,
+		    GError **error)
 {
 	struct codec c = {.mode = CODEC_DECODE, .p = bytes, .end = bytes + length};
 	struct message m = {.type = MESSAGE_NONE};

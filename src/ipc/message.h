@@ -27,17 +27,17 @@ enum message_type {
 	MESSAGE_TYPE_COUNT
 };
 
-#define FIELD_CTYPE_U32    uint32_t
-#define FIELD_CTYPE_U64    uint64_t
-#define FIELD_CTYPE_BOOL   bool
-#define FIELD_CTYPE_UUID   struct uuid
-#define FIELD_CTYPE_TEXT   char *          /* never NULL after decoding; NULL is sent as "" */
-#define FIELD_CTYPE_SECRET struct secret * /* NULL is sent as "", and "" is received as NULL */
+#define FIELD_CTYPE_U32           uint32_t
+#define FIELD_CTYPE_U64           uint64_t
+#define FIELD_CTYPE_BOOL          bool
+#define FIELD_CTYPE_UUID          struct uuid
+#define FIELD_CTYPE_TEXT          char * /* never NULL after decoding; NULL is sent as "" */
+#define FIELD_CTYPE_SECRET        struct secret * /* NULL is sent as "", and "" is received as NULL */
 
-#define MESSAGE(name) struct message_##name {
+#define MESSAGE(name)             struct message_##name {
 #define FIELD(kind, field, limit) FIELD_CTYPE_##kind field;
-#define MESSAGE_END(name)                                                                          \
-	}                                                                                          \
+#define MESSAGE_END(name) \
+	}                 \
 	;
 #include "messages.def"
 #undef MESSAGE
@@ -64,8 +64,8 @@ const char *message_type_text(enum message_type type);
 
 /* Appends the frame (with its length) to `out`.  Texts over their limit are cut for TEXT fields whose
  * name ends in "reason", and are LIMIT errors otherwise. */
-bool message_encode(const struct message *m, GByteArray *out, GError **error)
-	G_GNUC_WARN_UNUSED_RESULT;
+bool message_encode(const struct message *m, GByteArray *out,
+		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Decodes one frame's body (type and fields, without the length).  The caller owns *ret_message's
  * fields.  PEER on anything that does not fit. */

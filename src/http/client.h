@@ -1,0 +1,52 @@
+/* client.h: the client of the dialer: one request per connection on the loop, numeric addresses only,
+ * no redirects, no decompression, no proxy, hard limits on everything the other side sends.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "identity.h"
+#include "loop.h"
+#include "tls.h"
+#include "vocabulary.h"
+
+struct http_client;
+struct http_transfer;
+
+struct http_call {
+	struct endpoint to;
+	const char *method;
+	const char *path; /* with the query, already encoded; may hold the token: never logged */
+	const char *body; /* JSON, NULL for none */
+	size_t body_length;
+	size_t reply_limit; /* bytes of the body */
+	struct span connect_timeout, first_byte_timeout, total_timeout;
+	enum agent_transport transport;
+	const char *psk_identity;       /* TRANSPORT_PSK */
+	const uint8_t *psk_key;         /* TLS_PSK_BYTES */
+	const char *certificate_sha256; /* TRANSPORT_PINNED, 64 hex digits */
+};
+
+struct http_outcome {
+	enum milestone reached; /* ADDRESS (refused), PORT (connected), TLS, or NONE */
+	int status;             /* 0 if there was no answer */
+	bool sent;              /* the request may have been received: its effect is unclear */
+	const char *body;       /* borrowed, NUL-terminated beyond length */
+	size_t length;
+	const GError *
+		error; /* NULL if an HTTP answer arrived whole; codes UNAVAILABLE, TIMEOUT, PEER, LIMIT */
+};
+
+typedef void (*http_done_fn)(void *ctx, const struct http_outcome *outcome);
+
+struct http_client *http_client_new(struct loop *l);
+void http_client_free(struct http_client *c); /* cancels what runs, without calling back */
+/* Copies what it needs of the call.  `done` is called exactly once, never from inside this function. */
+struct http_transfer *http_client_start(struct http_client *c, const struct http_call *call,
+					http_done_fn done, void *ctx);
+/* `done` is not called any more. */
+void http_transfer_cancel(struct http_transfer *t);
+
+typedef struct http_client http_client;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(http_client, http_client_free)

@@ -1,0 +1,61 @@
+/* event.h: what happens to a node.  node_fold() (flow.h) is the only reader. */
+#pragma once
+
+#include <jansson.h>
+
+#include "clocks.h"
+#include "states.h"
+#include "vocabulary.h"
+
+enum event_kind {
+	EVENT_VERB,          /* the API: PUT states/provision */
+	EVENT_POWER_REQUEST, /* the API: PUT states/power */
+	EVENT_BMC,           /* the bmc worker answered */
+	EVENT_BOOT,          /* the boot publisher answered */
+	EVENT_AGENT_ALIVE,   /* first authenticated contact of an epoch, or back again */
+	EVENT_AGENT_MILESTONE,
+	EVENT_AGENT_GONE,
+	EVENT_AGENT_REPLY,   /* answer to a command that the flow had sent */
+	EVENT_AGENT_COMMAND, /* state of the flow's running command */
+	EVENT_DEADLINE,      /* the conductor's clock passed the flow's deadline */
+	EVENT_SENDING,       /* recorded before a command is sent ("about to send") */
+	EVENT_COUNT
+};
+
+struct event {
+	enum event_kind kind;
+	struct wall now;
+	const char *host; /* conductor's name, for the reservation */
+	uint64_t epoch;   /* boot epoch it belongs to; 0 for API events */
+
+	/* EVENT_VERB */
+	enum state_event verb;
+	const char *config_drive; /* NULL: none given */
+	const json_t *steps;      /* deploy_steps; NULL: none given */
+	bool automated_clean;     /* the server's default */
+
+	/* EVENT_POWER_REQUEST */
+	enum power_target power_target;
+	unsigned timeout_s;
+
+	/* EVENT_BMC, EVENT_BOOT, EVENT_AGENT_REPLY, EVENT_AGENT_COMMAND, EVENT_AGENT_GONE */
+	bool ok;
+	bool retry;         /* the failure may pass */
+	bool unclear;       /* the command may have been carried out */
+	const char *reason; /* sentence, cleaned */
+	enum power_state power;
+	enum boot_mode boot_mode;
+	const char *command; /* agent command id */
+	enum command_status status;
+	const json_t *outcome;
+	uint64_t done, total;
+	enum milestone milestone;
+	const char *version;
+	bool own_agent, restarted;
+
+	/* What a pure function cannot make by itself; given with every event, used when a boot begins:
+	 * a fresh token, sealed for this node; an unguessable path; the address to use. */
+	const char *fresh_token;
+	const char *fresh_path;
+	const char *assigned_address;
+};

@@ -1,0 +1,26 @@
+/* flow.h: the work under way on a node, and the pure function that moves it.
+ *
+ * Kept in the node's row as JSON (node.flow).  The API folds verbs, the conductor folds everything
+ * else; both inside one store transaction, so that the row is the truth.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "event.h"
+#include "node.h"
+
+/* Changes the node, or says why the event does not fit (and leaves the node as it was): INVALID for a
+ * verb the state does not take, BUSY when the node is reserved, DENIED for a protected node.  Events
+ * of another epoch, or that answer nothing the flow waits for, change nothing and succeed.  No I/O, no
+ * clock, no log: the same event on the same node gives the same result.  Sets the bits of what it
+ * changed. */
+bool node_fold(struct node *n, const struct event *ev, attr_set changed,
+	       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* One sentence: what the node waits for, since when, until when, what happens next.  For `inox why`.
+ * The caller frees it. */
+char *node_why(const struct node *n, struct wall now);
+/* The flow for people and programs: {"operation","phase","since","until","attempt","milestone",
+ * "command","progress":{"done","total"},"why"}; {} when there is none.  A new reference. */
+json_t *node_flow_view(const struct node *n, struct wall now);

@@ -1,0 +1,72 @@
+/* store.h: the rows.  SQLite behind it now (WAL, synchronous=FULL), numbered migrations.
+ *
+ * A store handle belongs to one thread.  Writes happen inside store_begin() ... store_commit(); a
+ * transaction takes the write lock at once (BEGIN IMMEDIATE), so read-check-write needs no retry.
+ * Errors: NOT_FOUND, CONFLICT (unique value taken, or the row's revision moved), BUSY (lock not got in
+ * 10 s), IO (disk full and the like), LIMIT (database newer than this program, in one sentence).
+ */
+#pragma once
+
+#include "node.h"
+#include "port.h"
+
+struct store;
+
+/* `connection` is "sqlite:///absolute/path".  `migrate`: bring the schema up to date (one process does
+ * this at start); otherwise an older schema is an error. */
+struct store *store_open(const char *connection, bool migrate, GError **error);
+void store_free(struct store *s); /* rolls an open transaction back */
+
+bool store_begin(struct store *s, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_commit(struct store *s, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void store_rollback(struct store *s); /* harmless without a transaction */
+
+/* ---- nodes */
+/* Sets created_at; uuid must be set. CONFLICT sentences are the API's ("A node with UUID X already
+ * exists.", "A node with name X already exists."). */
+bool store_node_insert(struct store *s, struct node *n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* `ident` is a UUID or a name.  NOT_FOUND: "Node X could not be found." */
+struct node *store_node_get(struct store *s, const char *ident, GError **error);
+/* Writes the changed attributes if the row still has n->revision, then raises it; sets updated_at. */
+bool store_node_update(struct store *s, struct node *n, const attr_set changed,
+		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Deletes the node and its ports. */
+bool store_node_delete(struct store *s, const char *uuid, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+struct store_filter {
+	unsigned
+		attr; /* equals `value` (as attr_to_json gives it), or is null when value is NULL */
+	const json_t *value;
+	bool negate;
+};
+
+struct store_query {
+	const struct store_filter *filters;
+	unsigned filter_count;
+	int sort_attr; /* -1: order of creation */
+	bool descending;
+	const char *marker; /* UUID of the last object of the previous page; NULL: from the start */
+	unsigned limit;
+	const unsigned *attrs; /* columns to read; NULL: all */
+	unsigned attr_count;
+};
+
+/* Elements are struct node *, owned by the array.  NOT_FOUND if the marker is unknown. */
+GPtrArray *store_node_list(struct store *s, const struct store_query *q, GError **error);
+/* UUIDs (char *) of the nodes whose flow is not {}; the conductor's sweep and restart. */
+GPtrArray *store_nodes_in_motion(struct store *s, GError **error);
+/* The address if no other node has it, else NULL with CONFLICT naming the node. */
+bool store_address_is_free(struct store *s, const char *address, const char *node_uuid,
+			   GError **error);
+
+/* ---- ports */
+bool store_port_insert(struct store *s, struct port *p, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+struct port *store_port_get(struct store *s, const char *uuid, GError **error);
+struct port *store_port_get_by_mac(struct store *s, struct mac address, GError **error);
+bool store_port_update(struct store *s, struct port *p, const attr_set changed,
+		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool store_port_delete(struct store *s, const char *uuid, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+GPtrArray *store_port_list(struct store *s, const struct store_query *q, GError **error);
+
+typedef struct store store;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(store, store_free)

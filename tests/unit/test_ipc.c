@@ -1,0 +1,128 @@
+#include <string.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "errors.h"
+#include "limit.h"
+
+static void test_round_trip(void)
+{
+	g_autoptr(GByteArray) frame = g_byte_array_new();
+	struct message out = {.type = MESSAGE_bmc_request};
+	g_auto(message) in = {.type = MESSAGE_NONE};
+
+	out.bmc_request.request = 0x1122334455667788u;
+	out.bmc_request.node = uuid_new();
+	out.bmc_request.driver = g_strdup("redfish");
+	out.bmc_request.password = secret_new("calvin");
+	out.bmc_request.verify = true;
+	g_assert_true(message_encode(&out, frame, NULL));
+	g_assert_true(message_decode(frame->data + 4, frame->len - 4, &in, NULL));
+	g_assert_cmpuint(in.bmc_request.request, ==, out.bmc_request.request);
+	g_assert_cmpstr(in.bmc_request.node.s, ==, out.bmc_request.node.s);
+	g_assert_cmpstr(in.bmc_request.driver, ==, "redfish");
+	g_assert_cmpstr(in.bmc_request.username, ==, "");
+	g_assert_cmpstr(secret_peek(in.bmc_request.password), ==, "calvin");
+	message_clear(&out);
+	for (size_t cut = 0; cut < frame->len - 4; cut++) {
+		struct message m;
+
+		g_assert_false(message_decode(frame->data + 4, cut, &m, NULL));
+	}
+	static const uint8_t zero = 0;
+	struct message m;
+
+	g_byte_array_append(frame, &zero, 1);
+	g_assert_false(message_decode(frame->data + 4, frame->len - 4, &m, NULL));
+}
+
+static void test_over_limit(void)
+{
+	g_autoptr(GByteArray) frame = g_byte_array_new();
+	g_autoptr(GError) error = NULL;
+	struct message out = {.type = MESSAGE_agent_gone};
+
+	out.agent_gone.node = uuid_new();
+	out.agent_gone.reason = g_strnfill(5000, 'x');
+	g_assert_true(message_encode(&out, frame, NULL)); /* a sentence is cut */
+	message_clear(&out);
+	out.type = MESSAGE_dialer_watch;
+	out.dialer_watch.node = uuid_new();
+	out.dialer_watch.address = g_strnfill(65, '1');
+	g_assert_false(message_encode(&out, frame, &error));
+	g_assert_error(error, INOX_ERROR, INOX_ERROR_LIMIT);
+	message_clear(&out);
+}
+
+struct ends {
+	struct loop *l;
+	unsigned received, closed;
+	size_t bytes;
+	int fd;
+};
+
+static void on_message(void *ctx, struct message *m, int fd)
+{
+	struct ends *e = ctx;
+
+	e->received++;
+	if (m->type == MESSAGE_dialer_call)
+		e->bytes += strlen(m->dialer_call.params);
+	if (fd >= 0)
+		e->fd = fd;
+	if (e->received == 101)
+		loop_stop(e->l);
+}
+
+static void on_closed(void *ctx, const GError *error)
+{
+	struct ends *e = ctx;
+
+	g_assert_no_error(error);
+	e->closed++;
+	loop_stop(e->l);
+}
+
+static void test_channel(void)
+{
+	g_autoptr(loop) l = loop_new();
+	struct ends e = {.l = l, .fd = -1};
+	int fds[2], pipe_fds[2];
+
+	g_assert_true(channel_pair(fds, NULL));
+	g_assert_cmpint(pipe(pipe_fds), ==, 0);
+	struct channel *a = channel_new(l, fds[0], on_message, on_closed, &e);
+	struct channel *b = channel_new(l, fds[1], on_message, on_closed, &e);
+	struct message attach = {.type = MESSAGE_worker_attached};
+	struct message call = {.type = MESSAGE_dialer_call};
+
+	g_assert_true(channel_send_fd(a, &attach, pipe_fds[0], NULL));
+	call.dialer_call.node = uuid_new();
+	call.dialer_call.params = g_strnfill(300000, 'p');
+	for (unsigned i = 0; i < 100; i++)
+		g_assert_true(channel_send(a, &call, NULL));
+	g_assert_cmpuint(channel_queued_bytes(a), >, 0);
+	message_clear(&call);
+	loop_run(l);
+	g_assert_cmpuint(e.received, ==, 101);
+	g_assert_cmpuint(e.bytes, ==, 100 * 300000);
+	g_assert_cmpint(e.fd, >=, 0);
+	channel_free(a);
+	loop_run(l);
+	g_assert_cmpuint(e.closed, ==, 1);
+	channel_free(b);
+	close(e.fd);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/message/fields survive and cut or longer frames are refused",
+			test_round_trip);
+	g_test_add_func("/message/a text over its limit is not sent", test_over_limit);
+	g_test_add_func("/channel/large messages and descriptors arrive whole and in order",
+			test_channel);
+	return g_test_run();
+}
