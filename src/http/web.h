@@ -31,8 +31,10 @@ struct web_reply {
 	GHashTable *headers; /* lower-case name -> last value */
 };
 
-/* Redirects are not followed.  True when an HTTP answer arrived, whatever its status.  Errors:
- * UNAVAILABLE, TIMEOUT, LIMIT, PEER, with a sentence that has no user information and no query. */
+/* Redirects are not followed, no proxy is used, nothing is decompressed.  May be called by several
+ * threads.  True when an HTTP answer arrived, whatever its status.  Errors: UNAVAILABLE, TIMEOUT, LIMIT,
+ * PEER, DENIED (the certificate is not trusted), INVALID (URL, certificate files), IO (body_fd), with a
+ * sentence that names scheme, host and port: no user information, no path, no query. */
 bool web_perform(const struct web_call *call, struct web_reply *ret_reply,
 		 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void web_reply_clear(struct web_reply *r);
