@@ -33,6 +33,12 @@
 	X(BMC_SET_POWER, "set power") \
 	X(BMC_SET_BOOT, "set boot device")
 
+/* driver_info.redfish_auth_type */
+#define BMC_AUTH_LIST(X)               \
+	X(BMC_AUTH_AUTO, "auto")       \
+	X(BMC_AUTH_SESSION, "session") \
+	X(BMC_AUTH_BASIC, "basic")
+
 #define AGENT_TRANSPORT_LIST(X)       \
 	X(TRANSPORT_PSK, "psk")       \
 	X(TRANSPORT_PINNED, "pinned") \
@@ -67,6 +73,7 @@
 	V(boot_device, BOOT_DEVICE_LIST)         \
 	V(boot_mode, BOOT_MODE_LIST)             \
 	V(bmc_operation, BMC_OPERATION_LIST)     \
+	V(bmc_auth, BMC_AUTH_LIST)               \
 	V(agent_transport, AGENT_TRANSPORT_LIST) \
 	V(watch_phase, WATCH_PHASE_LIST)         \
 	V(milestone, MILESTONE_LIST)             \

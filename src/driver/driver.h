@@ -15,6 +15,7 @@ struct bmc_target {
 	const char *username;
 	const struct secret *password;
 	bool verify;
+	enum bmc_auth auth;
 	const struct network *allowed; /* checked again before each connection */
 	unsigned allowed_count;
 	unsigned timeout_s;
@@ -33,3 +34,6 @@ struct driver {
 };
 
 const struct driver *driver_find(const char *name); /* NULL if there is none */
+
+/* True if the same call may succeed later: nobody answered, the BMC is busy or overloaded. */
+bool driver_error_is_transient(const GError *error);
