@@ -23,7 +23,11 @@ enum config_option {
 /* `path` NULL: /etc/inox/inox.conf if it is there, else all defaults.  Errors (INVALID) name the file,
  * the line, the option and the allowed values; several problems are several lines. */
 struct config *config_load(const char *path, GError **error);
+/* The same for a text; `name` stands for the file in sentences. */
+struct config *config_parse(const char *text, size_t length, const char *name, GError **error);
 struct config *config_new_defaults(void);
+/* One sentence that names the options that were accepted and ignored, NULL if there are none. */
+const char *config_peek_warning(const struct config *c);
 void config_free(struct config *c);
 
 /* Copies only what `role` (enum role) may know. */
@@ -31,7 +35,8 @@ bool config_write_for_role(const struct config *c, unsigned role, int fd,
 			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
 struct config *config_read_fd(int fd, GError **error);
 
-/* Reading an option with the getter of another kind is a bug and aborts. */
+/* Reading an option with the getter of another kind, or one that this process's role does not get
+ * (options.def), is a bug and aborts. */
 const char *config_text(const struct config *c,
 			enum config_option o); /* TEXT, PATH, ENUM; never NULL */
 bool config_bool(const struct config *c, enum config_option o);
