@@ -100,9 +100,5 @@ json_t *client_call(struct client *c, const char *method, const char *path, cons
 				.body_length = text ? strlen(text) : 0,
 				.reply_limit = LIMIT_ANSWER};
 
-	if (!web_perform(&call, &reply, error)) {
-		g_prefix_error(error, "%s: ", c->url);
-		return NULL;
-	}
-	return answer_of(&reply, error);
+	return web_perform(&call, &reply, error) ? answer_of(&reply, error) : NULL;
 }

@@ -1,4 +1,5 @@
 /* node.c: inox node ..., and what is asked of a node at once. */
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 

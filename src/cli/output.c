@@ -1,5 +1,6 @@
 #include "output.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -1,0 +1,70 @@
+# Thin: everything real is Meson.  `make help` lists the targets.
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+BUILD := build
+ASAN := build-asan
+TSAN := build-tsan
+
+.PHONY: help deps build demo check check-asan check-tsan check-crash fuzz bench fmt fmt-check lint clean
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make build        programs under build/ (inoxd, inox-agent, inox, inox-bmc, inox-ramdisk)
+build: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j $(JOBS)
+	@dist/link-programs $(BUILD)
+
+$(BUILD)/build.ninja:
+	meson setup $(BUILD)
+
+## make deps         install the Debian packages that building, testing and the demo need (root)
+deps:
+	@dist/install-packages build demo test
+
+## make demo         sudo: install, build, and deploy a virtual machine in passive mode
+demo:
+	@dist/install-packages build demo
+	@$(MAKE) --no-print-directory build
+	@demo/run $(DEMO)
+
+## make check        sudo: install, build, and run the whole test suite
+check:
+	@dist/install-packages build demo test
+	@$(MAKE) --no-print-directory build
+	@tests/run
+
+## make check-asan   unit and integration tests under AddressSanitizer and UBSan only
+check-asan:
+	@tests/run asan
+
+## make check-tsan   programs with threads under ThreadSanitizer
+check-tsan:
+	@tests/run tsan
+
+## make check-crash  every process is killed at every phase boundary of a deployment
+check-crash:
+	@tests/run crash
+
+## make fuzz         a minute of search per fuzz target (clang); FUZZ_SECONDS changes that
+fuzz:
+	@tests/fuzz/search $${FUZZ_SECONDS:-60}
+
+## make bench        the measurements; each line has a figure and what it is compared with
+bench: build
+	@tests/bench/run
+
+## make fmt          format the sources; make fmt-check only says what differs
+fmt:
+	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+fmt-check:
+	@git ls-files '*.c' '*.h' | xargs clang-format-14 --dry-run -Werror
+
+## make lint         clang-tidy and cppcheck
+lint: build
+	@dist/install-packages lint
+	@dist/lint $(BUILD)
+
+## make clean        remove the build folders
+clean:
+	rm -rf $(BUILD) $(ASAN) $(TSAN) build-fuzz
