@@ -189,3 +189,29 @@ bool network_contains(const struct network *n, const struct endpoint *e)
 		return false;
 	return rest == 0 || (bytes[whole] ^ n->bytes[whole]) >> (8 - rest) == 0;
 }
+
+bool network_list_allows(const struct network *list, unsigned count, const struct endpoint *e)
+{
+	static const struct network loopback[] = {
+		{.family = AF_INET, .prefix = 8, .bytes = {127}},
+		{.family = AF_INET6, .prefix = 128, .bytes = {[15] = 1}},
+	};
+	/* "This host": connects to loopback too. */
+	static const struct network unspecified[] = {
+		{.family = AF_INET, .prefix = 8},
+		{.family = AF_INET6, .prefix = 128},
+	};
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct network *n = &list[i];
+		const struct network *own = &loopback[n->family == AF_INET6];
+
+		if (!network_contains(n, e) || network_contains(&unspecified[0], e) ||
+		    network_contains(&unspecified[1], e))
+			continue;
+		if (!network_contains(own, e) ||
+		    (n->prefix >= own->prefix && n->bytes[0] == own->bytes[0]))
+			return true;
+	}
+	return false;
+}

@@ -51,3 +51,6 @@ unsigned endpoint_port(const struct endpoint *e);
 
 bool network_parse(const char *text, struct network *ret_network, GError **error);
 bool network_contains(const struct network *n, const struct endpoint *e);
+/* The rule for everything that is dialled: `e` lies in one of the ranges, and a loopback address in
+ * one that is loopback as a whole: 0.0.0.0/0 does not open the control host's own services. */
+bool network_list_allows(const struct network *list, unsigned count, const struct endpoint *e);

@@ -117,6 +117,32 @@ static void test_seal(void)
 	g_rmdir(folder);
 }
 
+static bool list_allows(const char *network, const char *address)
+{
+	struct network n;
+	struct endpoint e;
+
+	g_assert_true(network_parse(network, &n, NULL));
+	g_assert_true(endpoint_parse(address, 443, &e, NULL));
+	return network_list_allows(&n, 1, &e);
+}
+
+static void test_network_list(void)
+{
+	g_assert_true(list_allows("0.0.0.0/0", "10.0.0.1"));
+	g_assert_false(list_allows("0.0.0.0/0", "127.0.0.1"));
+	g_assert_false(list_allows("0.0.0.0/0", "0.0.0.0"));
+	g_assert_true(list_allows("127.0.0.0/8", "127.0.0.1"));
+	g_assert_true(list_allows("127.0.3.0/24", "127.0.3.9"));
+	g_assert_false(list_allows("127.0.3.0/24", "127.0.4.9"));
+	g_assert_false(list_allows("::/0", "::1"));
+	g_assert_false(list_allows("::/0", "::"));
+	g_assert_true(list_allows("::/0", "fd77::1"));
+	g_assert_true(list_allows("::1/128", "::1"));
+	g_assert_false(list_allows("::/0", "10.0.0.1"));
+	g_assert_false(network_list_allows(NULL, 0, &(struct endpoint){.length = 0}));
+}
+
 static void test_token(void)
 {
 	g_autoptr(secret) a = secret_new_token();
@@ -154,6 +180,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/uuid/only the canonical form is taken, in either case", test_uuid);
 	g_test_add_func("/endpoint/addresses are numeric and mapped ones become IPv4",
 			test_endpoint);
+	g_test_add_func("/network/loopback is dialled only when it is named", test_network_list);
 	g_test_add_func("/json/depth, size and duplicate keys are limited", test_json_limits);
 	g_test_add_func("/seal/a text opens with its key and its node only", test_seal);
 	g_test_add_func("/secret/tokens are 43 URL-safe characters and compare whole", test_token);
