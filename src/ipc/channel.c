@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "crash_point.h"
 #include "errors.h"
 #include "limit.h"
 
@@ -123,6 +124,7 @@ static bool handle_frame(struct channel *c, GError **error)
 	if (!message_decode(p + 4, length, &m, error))
 		return false;
 	c->in_used += 4 + length;
+	crash_point("received");
 	c->on_message(c->ctx, &m, fd_of(c, &m));
 	return true;
 }
@@ -214,6 +216,7 @@ bool channel_send(struct channel *c, const struct message *m, GError **error)
 		return true;
 	if (!message_encode(m, c->out, error))
 		return false;
+	crash_point("sending");
 	/* A failed write shows up as end of file in on_ready(), where the owner is told. */
 	(void)flush(c, NULL);
 	return true;
