@@ -1,0 +1,230 @@
+#include "boot.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "delivery.h"
+#include "errors.h"
+#include "log.h"
+
+#define LANES 4
+/* Requests that may wait: far more than nodes boot at a time, little enough memory. */
+#define QUEUE_MAX 16384
+
+struct job {
+	struct message request;
+	GError *error;
+};
+
+struct boot_worker {
+	struct loop *l;
+	struct channel *channel;
+	struct shelf *shelf;
+	struct script_site site;
+	char *http_url, *kernel, *ramdisk;
+	GThreadPool *lanes[LANES];
+	GAsyncQueue *done;
+	int done_fd;
+	struct loop_watch *done_watch;
+	unsigned pending;
+};
+
+static void job_free(void *data)
+{
+	struct job *j = data;
+
+	message_clear(&j->request);
+	g_clear_error(&j->error);
+	g_free(j);
+}
+
+/* In a lane's thread. */
+static void job_run(void *data, void *ctx)
+{
+	struct job *j = data;
+	struct boot_worker *w = ctx;
+	static const uint64_t one = 1;
+
+	bool good =
+		j->request.type == MESSAGE_boot_publish
+			? delivery_publish(w->shelf, &w->site, &j->request.boot_publish, &j->error)
+			: delivery_withdraw(w->shelf, &j->request.boot_withdraw, &j->error);
+
+	g_assert(good == !j->error);
+	g_async_queue_push(w->done, j);
+	while (write(w->done_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+/* The same request may succeed later without anybody changing anything but the boot host. */
+static bool may_pass(const GError *error)
+{
+	static const enum inox_error codes[] = {INOX_ERROR_IO, INOX_ERROR_TIMEOUT,
+						INOX_ERROR_UNAVAILABLE, INOX_ERROR_BUSY,
+						INOX_ERROR_PEER};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(codes); i++)
+		if (g_error_matches(error, INOX_ERROR, (int)codes[i]))
+			return true;
+	return false;
+}
+
+/* Both kinds of request begin with the same three fields. */
+static struct message_boot_reply reply_to(const struct message *request, const GError *error)
+{
+	bool publish = request->type == MESSAGE_boot_publish;
+
+	return (struct message_boot_reply){
+		.request = publish ? request->boot_publish.request : request->boot_withdraw.request,
+		.node = publish ? request->boot_publish.node : request->boot_withdraw.node,
+		.epoch = publish ? request->boot_publish.epoch : request->boot_withdraw.epoch,
+		.result = error ? (uint32_t)error->code + 1 : 0,
+		.retry = error && may_pass(error),
+		.reason = error ? error->message : NULL,
+	};
+}
+
+static void answer(struct boot_worker *w, const struct message *request, const GError *error)
+{
+	struct message m = {.type = MESSAGE_boot_reply, .boot_reply = reply_to(request, error)};
+	g_autoptr(GError) failure = NULL;
+	const char *node = m.boot_reply.node.s;
+	const char *verb = request->type == MESSAGE_boot_publish ? "publish" : "withdraw";
+
+	if (error)
+		log_warn(node, "boot data failed", F_STR("request", verb),
+			 F_INT("epoch", m.boot_reply.epoch), F_ERR(error));
+	else
+		log_info(node, "boot data done", F_STR("request", verb),
+			 F_INT("epoch", m.boot_reply.epoch));
+	if (!channel_send(w->channel, &m, &failure))
+		log_error(node, "boot reply cannot be sent", F_ERR(failure));
+}
+
+static void on_done(void *ctx, bool readable, bool writable)
+{
+	struct boot_worker *w = ctx;
+	uint64_t count;
+	struct job *j;
+
+	(void)readable, (void)writable;
+	if (read(w->done_fd, &count, sizeof(count)) < 0)
+		return; /* EAGAIN: an earlier turn took them */
+	while ((j = g_async_queue_try_pop(w->done))) {
+		w->pending--;
+		answer(w, &j->request, j->error);
+		job_free(j);
+	}
+}
+
+static void enqueue(struct boot_worker *w, struct message *m, const struct uuid *node)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (w->pending >= QUEUE_MAX) {
+		inox_error_set(&error, INOX_ERROR_BUSY, "%u requests wait for the boot host",
+			       w->pending);
+		answer(w, m, error);
+		return;
+	}
+	struct job *j = g_new0(struct job, 1);
+	unsigned lane = g_str_hash(node->s) % LANES;
+
+	j->request = *m;
+	*m = (struct message){.type = MESSAGE_NONE};
+	w->pending++;
+	g_thread_pool_push(w->lanes[lane], j, NULL);
+}
+
+static void on_message(void *ctx, struct message *m, int fd)
+{
+	struct boot_worker *w = ctx;
+
+	if (fd >= 0)
+		close(fd);
+	if (m->type == MESSAGE_boot_publish)
+		enqueue(w, m, &m->boot_publish.node);
+	else if (m->type == MESSAGE_boot_withdraw)
+		enqueue(w, m, &m->boot_withdraw.node);
+	else
+		log_error(NULL, "unexpected message", F_STR("type", message_type_text(m->type)));
+}
+
+static void on_closed(void *ctx, const GError *error)
+{
+	struct boot_worker *w = ctx;
+
+	if (error)
+		log_error(NULL, "channel to the conductor broke", F_ERR(error));
+	loop_stop(w->l);
+}
+
+static bool set_site(struct boot_worker *w, const struct config *c, GError **error)
+{
+	w->http_url = g_strdup(config_text(c, OPTION_boot_http_url));
+	while (g_str_has_suffix(w->http_url, "/"))
+		w->http_url[strlen(w->http_url) - 1] = '\0';
+	w->kernel = g_strdup(config_text(c, OPTION_boot_kernel));
+	w->ramdisk = g_strdup(config_text(c, OPTION_boot_ramdisk));
+	w->site = (struct script_site){w->http_url, w->kernel, w->ramdisk};
+	if (*w->http_url && !script_url_is_plain(w->http_url))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "[boot]http_url '%s' is not a plain http:// URL",
+				      w->http_url);
+	if (!script_path_is_plain(w->kernel))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "[boot]kernel '%s' is not a plain relative path", w->kernel);
+	if (!script_path_is_plain(w->ramdisk))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "[boot]ramdisk '%s' is not a plain relative path",
+				      w->ramdisk);
+	return true;
+}
+
+struct boot_worker *boot_worker_new(struct loop *l, const struct config *c, int channel_fd,
+				    GError **error)
+{
+	g_autoptr(boot_worker) w = g_new0(struct boot_worker, 1);
+
+	w->l = l;
+	w->channel = channel_new(l, channel_fd, on_message, on_closed, w);
+	w->done = g_async_queue_new_full(job_free);
+	w->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->done_fd < 0) {
+		inox_error_set_errno(error, errno, "create an eventfd");
+		return NULL;
+	}
+	w->done_watch = loop_watch_new(l, w->done_fd, on_done, w);
+	loop_watch_set(w->done_watch, true, false);
+	w->shelf = shelf_new(c, error);
+	if (!w->shelf || !set_site(w, c, error))
+		return NULL;
+	for (unsigned i = 0; i < LANES; i++) {
+		w->lanes[i] = g_thread_pool_new_full(job_run, w, job_free, 1, TRUE, error);
+		if (!w->lanes[i])
+			return NULL;
+	}
+	return g_steal_pointer(&w);
+}
+
+void boot_worker_free(struct boot_worker *w)
+{
+	if (!w)
+		return;
+	for (unsigned i = 0; i < LANES; i++)
+		if (w->lanes[i])
+			g_thread_pool_free(w->lanes[i], TRUE, TRUE);
+	channel_free(w->channel);
+	loop_watch_free(w->done_watch);
+	if (w->done_fd >= 0)
+		close(w->done_fd);
+	g_async_queue_unref(w->done);
+	shelf_free(w->shelf);
+	g_free(w->http_url);
+	g_free(w->kernel);
+	g_free(w->ramdisk);
+	g_free(w);
+}

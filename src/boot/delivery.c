@@ -1,0 +1,175 @@
+#include "delivery.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "cpio.h"
+#include "errors.h"
+
+struct interfaces {
+	struct mac mac[DELIVERY_MACS_MAX];
+	unsigned count;
+};
+
+static bool parse_macs(const char *text, struct interfaces *ret, GError **error)
+{
+	g_auto(GStrv) words = g_strsplit(text, ",", -1);
+	unsigned count = g_strv_length(words);
+	struct interfaces found = {.count = count};
+
+	if (count == 0)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "a network boot needs the MAC address of a port");
+	if (count > DELIVERY_MACS_MAX)
+		return inox_error_set(error, INOX_ERROR_LIMIT,
+				      "%u MAC addresses for one boot: %d are taken", count,
+				      DELIVERY_MACS_MAX);
+	for (unsigned i = 0; i < count; i++)
+		if (!mac_parse(words[i], &found.mac[i], error))
+			return false;
+	*ret = found;
+	return true;
+}
+
+static bool check_path(const char *path, GError **error)
+{
+	return script_secret_path_is_valid(path) ||
+	       inox_error_set(
+		       error, INOX_ERROR_INVALID,
+		       "the path of a token's file must be 22 to 64 of A-Z, a-z, 0-9, '_' and "
+		       "'-'");
+}
+
+/* dnsmasq takes an IPv6 address in brackets.  The text is printed anew: one form, no zone. */
+static char *canonical_address(const char *text, GError **error)
+{
+	char printed[INET6_ADDRSTRLEN];
+	uint8_t bytes[16];
+
+	if (inet_pton(AF_INET, text, bytes) == 1)
+		return g_strdup(inet_ntop(AF_INET, bytes, printed, sizeof(printed)));
+	if (inet_pton(AF_INET6, text, bytes) == 1)
+		return g_strdup_printf("[%s]",
+				       inet_ntop(AF_INET6, bytes, printed, sizeof(printed)));
+	inox_error_set(error, INOX_ERROR_INVALID, "'%.64s' is not a numeric address", text);
+	return NULL;
+}
+
+static char *name_of_mac(const char *folder, struct mac mac, const char *suffix)
+{
+	char text[MAC_TEXT];
+
+	mac_print(mac, text);
+	g_strdelimit(text, ":", '-');
+	return g_strconcat(folder, "/", text, suffix, NULL);
+}
+
+static bool put_token(const struct shelf *s, const char *path, const struct secret *token,
+		      GError **error)
+{
+	g_autofree char *name = g_strdup_printf("http/once/%s/token.img", path);
+	GByteArray *archive = cpio_new();
+
+	cpio_add_folder(archive, "etc", 0755);
+	cpio_add_folder(archive, "etc/inox", 0700);
+	cpio_add_file(archive, "etc/inox/agent-token", 0600, secret_peek(token),
+		      secret_length(token));
+	cpio_finish(archive);
+	bool good = shelf_put(s, name, "the token's file", (const char *)archive->data,
+			      archive->len, error);
+
+	cpio_wipe_free(archive);
+	return good;
+}
+
+/* A record for a MAC replaces dnsmasq's earlier one as soon as its file is written; deleting the file
+ * would change nothing, so that "ignore" is how a reservation ends. */
+static bool put_reservation(const struct shelf *s, struct mac mac, const char *address,
+			    GError **error)
+{
+	g_autofree char *name = name_of_mac("dhcp-hosts", mac, "");
+	char text[MAC_TEXT];
+
+	mac_print(mac, text);
+	g_autofree char *line = g_strdup_printf("%s,%s\n", text, address);
+
+	return shelf_put(s, name, "the address reservation", line, strlen(line), error);
+}
+
+static bool put_scripts(const struct shelf *s, const struct script_site *site,
+			const struct script_boot *boot, const char *arguments,
+			const struct interfaces *interfaces, GError **error)
+{
+	for (unsigned i = 0; i < interfaces->count; i++) {
+		g_autofree char *name = name_of_mac("http/boot", interfaces->mac[i], ".ipxe");
+		g_autofree char *text = script_print(site, boot, arguments, interfaces->mac[i]);
+
+		if (!shelf_put(s, name, "the boot script", text, strlen(text), error))
+			return false;
+	}
+	return true;
+}
+
+bool delivery_publish(const struct shelf *s, const struct script_site *site,
+		      const struct message_boot_publish *m, GError **error)
+{
+	struct interfaces interfaces;
+	g_autofree char *address = NULL;
+	const struct script_boot boot = {.node = &m->node,
+					 .epoch = m->epoch,
+					 .arguments = m->arguments,
+					 .api_url = m->api_url,
+					 .path = m->token ? m->path : ""};
+
+	if (!parse_macs(m->macs, &interfaces, error) || (m->token && !check_path(m->path, error)))
+		return false;
+	if (*m->address && !(address = canonical_address(m->address, error)))
+		return false;
+	g_autofree char *arguments = script_arguments(&boot, error);
+
+	if (!arguments)
+		return false;
+	if (m->token && !put_token(s, m->path, m->token, error))
+		return false;
+	if (!put_scripts(s, site, &boot, arguments, &interfaces, error))
+		return false;
+	/* One address has one interface: the others of this node must not answer to an older record. */
+	for (unsigned i = 1; address && i < interfaces.count; i++)
+		if (!put_reservation(s, interfaces.mac[i], "ignore", error))
+			return false;
+	return !address || put_reservation(s, interfaces.mac[0], address, error);
+}
+
+/* Where the next of several steps puts its error: the first one is kept. */
+static GError **unless_set(GError **first)
+{
+	return *first ? NULL : first;
+}
+
+bool delivery_withdraw(const struct shelf *s, const struct message_boot_withdraw *m, GError **error)
+{
+	struct interfaces interfaces = {.count = 0};
+	GError *first = NULL;
+	bool good = true;
+
+	if (!shelf_is_there(s))
+		return true; /* nothing was ever put anywhere */
+	if (!m->token_only && !parse_macs(m->macs, &interfaces, error))
+		return false;
+	if (*m->path && !check_path(m->path, error))
+		return false;
+	for (unsigned i = 0; i < interfaces.count; i++) {
+		g_autofree char *script = name_of_mac("http/boot", interfaces.mac[i], ".ipxe");
+
+		good &= put_reservation(s, interfaces.mac[i], "ignore", unless_set(&first));
+		good &= shelf_remove(s, script, "the boot script", unless_set(&first));
+	}
+	if (*m->path) {
+		g_autofree char *folder = g_strconcat("http/once/", m->path, NULL);
+
+		good &= shelf_remove_folder(s, folder, "the token's file", unless_set(&first));
+	}
+	if (first)
+		g_propagate_error(error, first);
+	return good;
+}

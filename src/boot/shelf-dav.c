@@ -1,0 +1,90 @@
+#include "errors.h"
+#include "shelf-backend.h"
+#include "web.h"
+
+/* A boot host is near; a lane must not be held up for long by one that is gone. */
+#define CONNECT_SECONDS 5
+#define TOTAL_SECONDS   20
+#define ANSWER_LIMIT    (64 * 1024)
+
+/* 409 is nginx's answer when something that is no folder stands where one is needed. */
+static bool check_status(int status, const char *method, const char *what, GError **error)
+{
+	static const struct {
+		int first, last;
+		enum inox_error code;
+		const char *hint;
+	} table[] = {
+		{400, 403, INOX_ERROR_DENIED, ": is the client certificate the one it expects?"},
+		{405, 405, INOX_ERROR_DENIED, ": the server has WebDAV off here"},
+		{507, 507, INOX_ERROR_IO, ": its disk is full"},
+		{500, 599, INOX_ERROR_UNAVAILABLE, ": see its error log"},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(table); i++)
+		if (status >= table[i].first && status <= table[i].last)
+			return inox_error_set(error, table[i].code,
+					      "boot host: %s of %s was answered with HTTP %d%s",
+					      method, what, status, table[i].hint);
+	return inox_error_set(error, INOX_ERROR_PEER,
+			      "boot host: %s of %s was answered with HTTP %d", method, what,
+			      status);
+}
+
+static bool call(const struct shelf *s, struct web_call *c, const char *name, int *ret_status,
+		 GError **error)
+{
+	g_autofree char *url = g_strdup_printf("%s/%s", s->url, name);
+	g_auto(web_reply) reply = {0};
+
+	c->url = url;
+	c->content_type = "application/octet-stream";
+	c->ca_file = s->ca_file;
+	c->client_certificate = s->certificate_file;
+	c->client_key = s->key_file;
+	c->connect_timeout_s = CONNECT_SECONDS;
+	c->total_timeout_s = TOTAL_SECONDS;
+	c->reply_limit = ANSWER_LIMIT;
+	if (!web_perform(c, &reply, error)) {
+		g_prefix_error(error, "boot host: ");
+		return false;
+	}
+	*ret_status = reply.status;
+	return true;
+}
+
+/* nginx writes the body to a temporary file outside the tree and renames it into place, so no reader
+ * ever sees a part (dist/boot-host/nginx.conf keeps both on one file system). */
+static bool dav_put(const struct shelf *s, const char *name, const char *what, const char *bytes,
+		    size_t length, GError **error)
+{
+	struct web_call c = {.method = "PUT", .body = bytes, .body_length = length};
+	int status;
+
+	if (!call(s, &c, name, &status, error))
+		return false;
+	return (status == 200 || status == 201 || status == 204) ||
+	       check_status(status, "PUT", what, error);
+}
+
+static bool dav_remove(const struct shelf *s, const char *name, const char *what, GError **error)
+{
+	struct web_call c = {.method = "DELETE"};
+	int status;
+
+	if (!call(s, &c, name, &status, error))
+		return false;
+	return (status == 200 || status == 204 || status == 404) ||
+	       check_status(status, "DELETE", what, error);
+}
+
+/* nginx takes a folder away, with what is in it, when its name ends in a slash. */
+static bool dav_remove_folder(const struct shelf *s, const char *name, const char *what,
+			      GError **error)
+{
+	g_autofree char *folder = g_strconcat(name, "/", NULL);
+
+	return dav_remove(s, folder, what, error);
+}
+
+const struct shelf_backend shelf_dav = {dav_put, dav_remove, dav_remove_folder};

@@ -1,0 +1,186 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "errors.h"
+#include "shelf-backend.h"
+
+/* What nodes read goes to the group of the HTTP server, which the folders hand down (setgid), and to
+ * nobody else on the host: it holds tokens.  Reservations are no secret, and dnsmasq is another user. */
+#define MODE_FOLDER  0750
+#define MODE_FILE    0640
+#define MODE_PUBLIC  0644
+#define PUBLIC_FIRST "dhcp-hosts/"
+
+static bool sync_and_close(int fd)
+{
+	bool good = fsync(fd) == 0;
+	int saved = errno;
+
+	close(fd);
+	errno = saved;
+	return good;
+}
+
+static bool sync_folder(int folder)
+{
+	return fsync(folder) == 0;
+}
+
+/* Opens the folder of `name`, making what is missing; *ret_leaf points into `name`.  No link is
+ * followed below the root. */
+static int open_parent(int root, const char *name, bool create, const char **ret_leaf)
+{
+	g_auto(GStrv) elements = g_strsplit(name, "/", -1);
+	int folder = fcntl(root, F_DUPFD_CLOEXEC, 0);
+
+	for (unsigned i = 0; folder >= 0 && elements[i] && elements[i + 1]; i++) {
+		if (create && mkdirat(folder, elements[i], MODE_FOLDER) == 0)
+			(void)sync_folder(folder);
+		int next = openat(folder, elements[i],
+				  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		int saved = errno;
+
+		close(folder);
+		errno = saved;
+		folder = next;
+	}
+	const char *slash = strrchr(name, '/');
+
+	*ret_leaf = slash ? slash + 1 : name;
+	return folder;
+}
+
+static bool write_all(int fd, const char *bytes, size_t length)
+{
+	while (length > 0) {
+		ssize_t n = write(fd, bytes, length);
+
+		if (n < 0 && errno != EINTR)
+			return false;
+		if (n > 0) {
+			bytes += n;
+			length -= (size_t)n;
+		}
+	}
+	return true;
+}
+
+/* Written beside its place, under a name that dnsmasq and nginx pass over (it begins with a dot), then
+ * moved there. */
+static bool put_in(int folder, const char *leaf, mode_t mode, const char *bytes, size_t length)
+{
+	g_autofree char *new_leaf = g_strconcat(".", leaf, ".new", NULL);
+
+	(void)unlinkat(folder, new_leaf, 0);
+	int fd = openat(folder, new_leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			mode);
+
+	if (fd < 0)
+		return false;
+	bool written = write_all(fd, bytes, length) && fchmod(fd, mode) == 0;
+
+	if (!written) {
+		int saved = errno;
+
+		close(fd);
+		(void)unlinkat(folder, new_leaf, 0);
+		errno = saved;
+		return false;
+	}
+	return sync_and_close(fd) && renameat(folder, new_leaf, folder, leaf) == 0 &&
+	       sync_folder(folder);
+}
+
+static bool local_put(const struct shelf *s, const char *name, const char *what, const char *bytes,
+		      size_t length, GError **error)
+{
+	const char *leaf;
+	int folder = open_parent(s->root_fd, name, true, &leaf);
+	mode_t mode = g_str_has_prefix(name, PUBLIC_FIRST) ? MODE_PUBLIC : MODE_FILE;
+
+	if (folder < 0 || !put_in(folder, leaf, mode, bytes, length)) {
+		int saved = errno;
+
+		if (folder >= 0)
+			close(folder);
+		return inox_error_set_errno(error, saved, "boot host: write %s", what);
+	}
+	close(folder);
+	return true;
+}
+
+static bool local_remove(const struct shelf *s, const char *name, const char *what, GError **error)
+{
+	const char *leaf;
+	int folder = open_parent(s->root_fd, name, false, &leaf);
+
+	if (folder < 0)
+		return errno == ENOENT ||
+		       inox_error_set_errno(error, errno, "boot host: remove %s", what);
+	bool good = (unlinkat(folder, leaf, 0) == 0 && sync_folder(folder)) || errno == ENOENT;
+	int saved = errno;
+
+	close(folder);
+	return good || inox_error_set_errno(error, saved, "boot host: remove %s", what);
+}
+
+static bool empty_folder(int fd)
+{
+	DIR *folder = fdopendir(fd);
+	struct dirent *entry;
+	bool good = folder != NULL;
+
+	while (good && (entry = readdir(folder)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			good = unlinkat(dirfd(folder), entry->d_name, 0) == 0 || errno == ENOENT;
+	int saved = errno;
+
+	if (folder)
+		closedir(folder);
+	else
+		close(fd);
+	errno = saved;
+	return good;
+}
+
+static bool remove_folder_in(int parent, const char *leaf)
+{
+	int fd = openat(parent, leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT;
+	return empty_folder(fd) && (unlinkat(parent, leaf, AT_REMOVEDIR) == 0 || errno == ENOENT) &&
+	       sync_folder(parent);
+}
+
+static bool local_remove_folder(const struct shelf *s, const char *name, const char *what,
+				GError **error)
+{
+	const char *leaf;
+	int parent = open_parent(s->root_fd, name, false, &leaf);
+
+	if (parent < 0)
+		return errno == ENOENT ||
+		       inox_error_set_errno(error, errno, "boot host: remove %s", what);
+	bool good = remove_folder_in(parent, leaf);
+	int saved = errno;
+
+	close(parent);
+	return good || inox_error_set_errno(error, saved, "boot host: remove %s", what);
+}
+
+bool shelf_local_open(struct shelf *s, const char *root, GError **error)
+{
+	s->root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->root_fd < 0)
+		return inox_error_set_errno(error, errno, "[boot]root '%s'", root);
+	s->backend = &shelf_local;
+	return true;
+}
+
+const struct shelf_backend shelf_local = {local_put, local_remove, local_remove_folder};
