@@ -146,7 +146,7 @@ static void test_bad_answers(void)
 	check_failure("HTTP/1.1 200 OK\r\n\r\n123456789", 8, INOX_ERROR_LIMIT,
 		      "larger than 8 bytes");
 	check_failure(long_header, 0, INOX_ERROR_LIMIT, "headers are larger");
-	check_failure("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234", 0, INOX_ERROR_PEER,
+	check_failure("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234", 0, INOX_ERROR_UNAVAILABLE,
 		      "http://127.0.0.1:");
 	check_failure("SSH-2.0-OpenSSH_9.2\r\n", 0, INOX_ERROR_PEER, "GET http://127.0.0.1:");
 	check_failure("", 0, INOX_ERROR_UNAVAILABLE, "Empty reply");
