@@ -81,6 +81,15 @@ static bool write_key(const char *path, const uint8_t bytes[static KEY_BYTES], G
 	return ok || inox_error_set_errno(error, saved, "write the key file '%s'", path);
 }
 
+struct seal_key *seal_key_read_fd(int fd, const char *name, GError **error)
+{
+	uint8_t bytes[KEY_BYTES];
+	struct seal_key *k = read_key(fd, name, bytes, error) ? key_from_private(bytes) : NULL;
+
+	OPENSSL_cleanse(bytes, sizeof(bytes));
+	return k;
+}
+
 struct seal_key *seal_key_load_or_create(const char *path, GError **error)
 {
 	uint8_t bytes[KEY_BYTES];
@@ -100,10 +109,9 @@ struct seal_key *seal_key_load_or_create(const char *path, GError **error)
 		inox_error_set_errno(error, errno, "open the key file '%s'", path);
 		return NULL;
 	}
-	struct seal_key *k = read_key(fd, path, bytes, error) ? key_from_private(bytes) : NULL;
+	struct seal_key *k = seal_key_read_fd(fd, path, error);
 
 	close(fd);
-	OPENSSL_cleanse(bytes, sizeof(bytes));
 	return k;
 }
 

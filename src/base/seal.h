@@ -19,6 +19,8 @@ struct seal_key; /* private half, or only the public one */
 /* Reads the key file, or makes it (mode 0600, written whole or not at all) if it is not there.
  * Errors: IO, DENIED, INVALID when the file is not a key or can be read by others. */
 struct seal_key *seal_key_load_or_create(const char *path, GError **error);
+/* The same from an open file, which is not closed; `name` stands for it in sentences. */
+struct seal_key *seal_key_read_fd(int fd, const char *name, GError **error);
 /* The public half as base64 text, for handing to a process that only seals.  The caller frees it. */
 char *seal_key_public_text(const struct seal_key *k);
 struct seal_key *seal_key_from_public_text(const char *text, GError **error);

@@ -1,0 +1,225 @@
+"""Fixtures for the black-box tests: they start the real programs as processes and end them by their id.
+
+INOX_BUILD names the build folder (default: build/ of this repository).
+"""
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+ROLES = ("api", "conductor", "dialer", "bmc", "boot")
+
+
+def wait_until(fn, seconds=10, what=None):
+    """Calls fn until it gives something true, and returns that; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    pause = 0.005
+    while True:
+        result = fn()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what or getattr(fn, '__name__', 'condition')} is not true after {seconds} s",
+                        pytrace=True)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.2)
+
+
+def free_port(address="127.0.0.1"):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as s:
+        s.bind((address, 0))
+        return s.getsockname()[1]
+
+
+def is_running(pid):
+    """True if the process exists and is not a zombie."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def write_config(path, config):
+    """{"group": {"option": value}} as an INI file; True and False as Inox spells them."""
+    lines = []
+    for group, options in config.items():
+        lines.append(f"[{group}]")
+        for name, value in options.items():
+            if isinstance(value, bool):
+                value = str(value).lower()
+            lines.append(f"{name} = {value}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+class Process:
+    """A program with its log file; ended by its id."""
+
+    def __init__(self, argv, log, env=None):
+        self.log_path = pathlib.Path(log)
+        with open(log, "ab") as output:
+            self.popen = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL,
+                                          stdout=output, stderr=output, env={**os.environ, **(env or {})})
+        self.pid = self.popen.pid
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def wait_log(self, text, seconds=20):
+        def seen():
+            assert self.popen.poll() is None or text in self.log(), f"ended early:\n{self.log()}"
+            return text in self.log()
+        wait_until(seen, seconds, what=f"'{text}' in {self.log_path}")
+
+    def stop(self, seconds=30):
+        """SIGTERM; returns the exit status."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGTERM)
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+            pytest.fail(f"process {self.pid} ignored SIGTERM for {seconds} s:\n{self.log()[-4000:]}")
+
+    def kill(self):
+        if self.popen.poll() is None:
+            self.popen.kill()
+        self.popen.wait()
+
+
+class Answer:
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = response.headers
+        self.text = response.read().decode()
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+
+class Inoxd(Process):
+    """The control plane with a state folder of its own."""
+
+    def __init__(self, build, folder, config, args=(), env=None):
+        self.folder = pathlib.Path(folder)
+        self.config = {group: dict(options) for group, options in config.items()}
+        self.state = pathlib.Path(
+            self.config.setdefault("DEFAULT", {}).setdefault("state_path", self.folder / "state"))
+        api = self.config.setdefault("api", {})
+        self.host = api.setdefault("host_ip", "127.0.0.1")
+        self.port = api.setdefault("port", free_port(self.host))
+        self.url = f"http://{self.host}:{self.port}"
+        self.config_path = write_config(self.folder / "inox.conf", self.config)
+        self.program = build / "src/inoxd/inoxd"
+        super().__init__([self.program, "--config", self.config_path, *args], self.folder / "inoxd.log", env)
+
+    def wait_ready(self, seconds=30):
+        self.wait_log("all processes are ready", seconds)
+        return self
+
+    def children(self):
+        """{role: process id} of the processes that run now."""
+        found = {}
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            try:
+                stat = pathlib.Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
+                argv = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if int(stat[1]) == self.pid and stat[0] != "Z" and argv[1:2] == [b"--worker"]:
+                found[argv[2].decode()] = int(entry)
+        return found
+
+    def api(self, method, path, body=None, version="1.95", headers=None, timeout=30):
+        """One request to the API; the Answer has status, headers, text and json."""
+        all_headers = {"X-OpenStack-Ironic-API-Version": version, "Accept": "application/json"}
+        if body is not None:
+            all_headers["Content-Type"] = "application/json"
+        all_headers.update(headers or {})
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        try:
+            data = body if body is None or isinstance(body, (bytes, str)) else json.dumps(body)
+            connection.request(method, path, data, all_headers)
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="session")
+def build():
+    folder = pathlib.Path(os.environ.get("INOX_BUILD", REPOSITORY / "build")).resolve()
+    if not folder.is_dir():
+        pytest.fail(f"{folder} is not there: build first, or set INOX_BUILD")
+    return folder
+
+
+@pytest.fixture
+def folder():
+    """A folder with a short path (sockets are made in it) that every user may look into."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="inox-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def spawn(folder):
+    """spawn(argv, name, env=None) starts any program with a log file; it is ended after the test."""
+    started = []
+
+    def start(argv, name="program", env=None):
+        process = Process(argv, folder / f"{name}-{len(started)}.log", env)
+        started.append(process)
+        return process
+
+    yield start
+    for process in reversed(started):
+        if process.popen.poll() is None:
+            process.stop()
+
+
+@pytest.fixture
+def inoxd(build, folder, request):
+    """inoxd(config={}, args=(), wait=True, env=None) starts a control plane; it is ended after the test.
+
+    A second call with the same `state` (DEFAULT.state_path) starts again on the same database.
+    """
+    started = []
+
+    def start(config=None, args=(), wait=True, env=None):
+        base = folder / f"inoxd-{len(started)}"
+        base.mkdir(mode=0o755)
+        process = Inoxd(build, base, config or {}, args, env)
+        started.append(process)
+        return process.wait_ready() if wait else process
+
+    yield start
+    for process in reversed(started):
+        if process.popen.poll() is None:
+            process.stop()
+        report = getattr(request.node, "rep_call", None)
+        if report is not None and report.failed:
+            print(f"---- {process.log_path}\n{process.log()[-8000:]}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Fixtures can see whether their test failed."""
+    outcome = yield
+    report = outcome.get_result()
+    setattr(item, "rep_" + report.when, report)
