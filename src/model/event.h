@@ -10,16 +10,24 @@
 enum event_kind {
 	EVENT_VERB,          /* the API: PUT states/provision */
 	EVENT_POWER_REQUEST, /* the API: PUT states/power */
+	EVENT_TAKEN,         /* the conductor takes up what the API has accepted */
 	EVENT_BMC,           /* the bmc worker answered */
 	EVENT_BOOT,          /* the boot publisher answered */
 	EVENT_AGENT_ALIVE,   /* first authenticated contact of an epoch, or back again */
 	EVENT_AGENT_MILESTONE,
 	EVENT_AGENT_GONE,
 	EVENT_AGENT_REPLY,   /* answer to a command that the flow had sent */
+	EVENT_AGENT_LIST,    /* the agent's command list, asked for because an answer was lost */
 	EVENT_AGENT_COMMAND, /* state of the flow's running command */
 	EVENT_DEADLINE,      /* the conductor's clock passed the flow's deadline */
 	EVENT_SENDING,       /* recorded before a command is sent ("about to send") */
 	EVENT_COUNT
+};
+
+/* How long the phases may take; from the configuration. */
+struct flow_limits {
+	unsigned callback_s; /* silence of an agent */
+	unsigned power_s;    /* until a BMC reports the wanted power state */
 };
 
 struct event {
@@ -27,9 +35,14 @@ struct event {
 	struct wall now;
 	const char *host; /* conductor's name, for the reservation */
 	uint64_t epoch;   /* boot epoch it belongs to; 0 for API events */
+	/* EVENT_BMC, EVENT_BOOT, EVENT_AGENT_REPLY, EVENT_AGENT_LIST, EVENT_SENDING, EVENT_DEADLINE: the
+	 * flow's turn for which the request was made. */
+	uint64_t turn;
+	struct flow_limits limits; /* zero in the API's events */
 
 	/* EVENT_VERB */
 	enum state_event verb;
+	const char *word; /* as the client wrote it, for sentences; NULL: its canonical word */
 	const char *config_drive; /* NULL: none given */
 	const json_t *steps;      /* deploy_steps; NULL: none given */
 	bool automated_clean;     /* the server's default */
@@ -49,12 +62,16 @@ struct event {
 	enum command_status status;
 	const json_t *outcome;
 	uint64_t done, total;
+	unsigned silent_s; /* EVENT_AGENT_GONE */
 	enum milestone milestone;
 	const char *version;
+	const char *agent_url;
+	uint64_t started_ms; /* when the agent says it started */
 	bool own_agent, restarted;
 
-	/* What a pure function cannot make by itself; given with every event, used when a boot begins:
-	 * a fresh token, sealed for this node; an unguessable path; the address to use. */
+	/* What a pure function cannot make by itself; given when flow_begins_boot() says so: a fresh token,
+	 * sealed for this node; an unguessable path; the address to use, or NULL and why there is none in
+	 * `reason`. */
 	const char *fresh_token;
 	const char *fresh_path;
 	const char *assigned_address;

@@ -11,12 +11,16 @@
 #include "node.h"
 
 /* Changes the node, or says why the event does not fit (and leaves the node as it was): INVALID for a
- * verb the state does not take, BUSY when the node is reserved, DENIED for a protected node.  Events
- * of another epoch, or that answer nothing the flow waits for, change nothing and succeed.  No I/O, no
- * clock, no log: the same event on the same node gives the same result.  Sets the bits of what it
- * changed. */
+ * verb the state does not take, BUSY when the node is reserved, DENIED for a protected node, CONFLICT for
+ * a power off that the node forbids.  Events of another epoch or turn, or that answer nothing the flow
+ * waits for, change nothing and succeed.  No I/O, no clock, no log: the same event on the same node gives
+ * the same result.  Sets the bits of what it changed. */
 bool node_fold(struct node *n, const struct event *ev, attr_set changed,
 	       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* True if the success of the current phase begins a ramdisk boot: the event that tells of it must carry
+ * the fresh_... members. */
+bool flow_begins_boot(const struct node *n);
 
 /* One sentence: what the node waits for, since when, until when, what happens next.  For `inox why`.
  * The caller frees it. */

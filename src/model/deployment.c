@@ -1,0 +1,148 @@
+#include "deployment.h"
+
+#include <string.h>
+
+#include "errors.h"
+#include "jsons.h"
+
+#define URL_MAX    2048
+#define DIGEST_MAX 512
+
+static bool is_url(const char *text)
+{
+	if (!g_str_has_prefix(text, "http://") && !g_str_has_prefix(text, "https://"))
+		return false;
+	for (const char *p = text; *p; p++)
+		if (!g_ascii_isgraph(*p))
+			return false;
+	return strlen(text) <= URL_MAX;
+}
+
+static bool is_digest(const char *text)
+{
+	return text && *text && strlen(text) <= DIGEST_MAX;
+}
+
+static const char *info_text(const struct node *n, const char *key)
+{
+	return json_peek_string(n->instance_info, key);
+}
+
+/* Either image_checksum, or image_os_hash_algo with image_os_hash_value. */
+static bool add_checksum(const struct node *n, json_t *image, GError **error)
+{
+	const char *checksum = info_text(n, "image_checksum");
+	const char *algo = info_text(n, "image_os_hash_algo");
+	const char *value = info_text(n, "image_os_hash_value");
+
+	if (!algo != !value)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "instance_info needs image_os_hash_algo and "
+				      "image_os_hash_value together");
+	if (!checksum && !algo)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "image_source's image_checksum, or image_os_hash_algo and "
+				      "image_os_hash_value, must be given in instance_info");
+	if ((checksum && !is_digest(checksum)) || (algo && (!is_digest(algo) || !is_digest(value))))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "instance_info holds an empty or oversized image checksum");
+	if (checksum)
+		json_object_set_new(image, "checksum", json_string(checksum));
+	if (algo) {
+		json_object_set_new(image, "os_hash_algo", json_string(algo));
+		json_object_set_new(image, "os_hash_value", json_string(value));
+	}
+	return true;
+}
+
+static bool check_image(const struct node *n, const char *source, GError **error)
+{
+	const char *type = info_text(n, "image_type");
+
+	if (!source)
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"Node %s failed to validate deploy image info. Some parameters "
+			"were missing. Missing are: ['instance_info.image_source']",
+			n->uuid.s);
+	if (!is_url(source))
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"instance_info.image_source must be an http:// or https:// URL");
+	if (type && strcmp(type, "partition") == 0)
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"instance_info.image_type: partition images are not supported "
+			"by this release of Inox");
+	return true;
+}
+
+json_t *deployment_image_info(const struct node *n, GError **error)
+{
+	const char *source = info_text(n, "image_source");
+	const char *url = info_text(n, "image_url");
+	const char *format = info_text(n, "image_disk_format");
+	const char *container = info_text(n, "image_container_format");
+
+	if (!check_image(n, source, error))
+		return NULL;
+	if (!url)
+		url = source;
+	if (!is_url(url)) {
+		inox_error_set(error, INOX_ERROR_INVALID,
+			       "instance_info.image_url must be an http:// or https:// URL");
+		return NULL;
+	}
+	const char *name = strrchr(source, '/') + 1;
+	g_autoptr(json_t) image =
+		json_pack("{s:s, s:[s], s:s?, s:s?, s:b, s:s}", "id", *name ? name : "image",
+			  "urls", url, "disk_format", format, "container_format", container,
+			  "stream_raw_images", 1, "node_uuid", n->uuid.s);
+
+	if (!add_checksum(n, image, error))
+		return NULL;
+	return g_steal_pointer(&image);
+}
+
+bool deployment_check_power(const struct node *n, GError **error)
+{
+	if (g_strcmp0(n->driver, "redfish") == 0 &&
+	    !json_peek_string(n->driver_info, "redfish_address"))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "Missing the following Redfish properties in node's "
+				      "driver_info: ['redfish_address']");
+	return true;
+}
+
+/* "boot_mode:uefi,secure_boot:true" */
+static int mode_in_list(const char *text)
+{
+	g_auto(GStrv) pairs = g_strsplit(text, ",", 64);
+
+	for (char **p = pairs; *p; p++) {
+		char *pair = g_strstrip(*p);
+
+		if (g_str_has_prefix(pair, "boot_mode:"))
+			return boot_mode_parse(pair + strlen("boot_mode:"));
+	}
+	return -1;
+}
+
+static int mode_in(const json_t *object)
+{
+	const json_t *capabilities = json_object_get(object, "capabilities");
+	const char *mode = json_peek_string(capabilities, "boot_mode");
+
+	if (mode)
+		return boot_mode_parse(mode);
+	return json_is_string(capabilities) ? mode_in_list(json_string_value(capabilities)) : -1;
+}
+
+enum boot_mode deployment_boot_mode(const struct node *n)
+{
+	int mode = mode_in(n->instance_info);
+
+	if (mode < 0)
+		mode = mode_in(n->properties);
+	return mode < 0 ? BOOT_MODE_UNKNOWN : (enum boot_mode)mode;
+}

@@ -1,0 +1,51 @@
+/* fold.h: what the parts of node_fold() share.  Inside the model only. */
+#pragma once
+
+#include "flow.h"
+#include "flow_record.h"
+
+struct fold {
+	struct node *n;
+	const struct event *ev;
+	uint64_t *changed; /* attr_set */
+	struct flow f;     /* parsed; printed into the node at the end when `dirty` */
+	bool dirty;
+};
+
+/* fold.c: changes of the node */
+#define FOLD_TEXT(x, attr, value) fold_set_text((x), NODE_ATTR_##attr, &(x)->n->attr, (value))
+#define FOLD_JSON(x, attr, value) fold_set_json((x), NODE_ATTR_##attr, &(x)->n->attr, (value))
+void fold_set_text(struct fold *x, enum node_attr attr, char **field, const char *value);
+void fold_set_json(struct fold *x, enum node_attr attr, json_t **field, json_t *value); /* takes */
+/* driver_internal_info[key]; takes the value, NULL removes the key. */
+void fold_set_info(struct fold *x, const char *key, json_t *value);
+void fold_set_state(struct fold *x, enum provision_state s);
+void fold_note(struct fold *x, const char *reason);
+
+/* fold.c: moves of the flow */
+void fold_start(struct fold *x, enum operation op);
+void fold_enter(struct fold *x, enum phase p);
+void fold_advance(struct fold *x);
+/* An attempt failed: again after a pause, or the phase fails. */
+void fold_trouble(struct fold *x, bool retry, const char *reason);
+void fold_fail_phase(struct fold *x, const char *reason);
+void fold_fail(struct fold *x, const char *sentence);
+/* The deadline of the current phase, counted from the event; 0 in the API's events. */
+struct wall fold_deadline(const struct fold *x);
+/* Of the current operation; PHASE_NONE if it has none. */
+enum phase fold_phase_with(const struct fold *x, enum action action);
+
+/* fold_verb.c */
+bool fold_verb(struct fold *x, GError **error);
+bool fold_power_request(struct fold *x, GError **error);
+
+/* fold_agent.c */
+void fold_alive(struct fold *x);
+void fold_milestone(struct fold *x);
+void fold_gone(struct fold *x);
+void fold_reply(struct fold *x);
+void fold_list(struct fold *x);
+void fold_command(struct fold *x);
+void fold_sending(struct fold *x);
+/* Borrowed; NULL when there are no (more) steps. */
+json_t *fold_peek_step(const struct node *n, const struct flow *f);

@@ -1,0 +1,295 @@
+/* What the agent says, and the commands that must not be carried out twice. */
+#include <string.h>
+
+#include "errors.h"
+#include "fold.h"
+#include "jsons.h"
+#include "steps.h"
+
+#define HEARTBEAT_EVERY SPAN_SECONDS(10)
+#define PROGRESS_EVERY  SPAN_SECONDS(2)
+#define RESTARTS_MOST   3
+#define RUNS_MOST       2
+
+json_t *fold_peek_step(const struct node *n, const struct flow *f)
+{
+	const json_t *list = json_object_get(n->driver_internal_info, "deploy_steps");
+
+	return json_array_get(list, (size_t)f->step);
+}
+
+static char *step_name(const struct fold *x)
+{
+	const json_t *step = fold_peek_step(x->n, &x->f);
+	const char *interface = json_peek_string(step, "interface");
+	const char *name = json_peek_string(step, "step");
+
+	return g_strdup_printf("%s.%s", interface ? interface : "?", name ? name : "?");
+}
+
+static void contact(struct fold *x)
+{
+	struct flow *f = &x->f;
+	char text[WALL_TEXT];
+
+	if (f->gone) {
+		f->gone = false;
+		f->until = fold_deadline(x);
+		fold_note(x, NULL);
+	}
+	if (!wall_reached(wall_add(f->contact_at, HEARTBEAT_EVERY), x->ev->now))
+		return;
+	f->contact_at = x->ev->now;
+	if (phase_info[f->phase].limit == LIMIT_CALLBACK)
+		f->until = fold_deadline(x);
+	x->dirty = true;
+	wall_print(x->ev->now, text);
+	fold_set_info(x, "agent_last_heartbeat", json_string(text));
+}
+
+static bool runs_step(const struct flow *f)
+{
+	return flow_action(f) == ACTION_STEP_WAIT ||
+	       (flow_action(f) == ACTION_STEP_SEND && f->sending);
+}
+
+/* The agent lost its memory: who it is for, and the command that ran.  Writing the image starts from the
+ * beginning whenever it is asked for, so it may run again; of other steps nobody knows. */
+static void agent_restarted(struct fold *x)
+{
+	struct flow *f = &x->f;
+	g_autofree char *name = step_name(x);
+	g_autofree char *sentence = NULL;
+
+	if (flow_action(f) == ACTION_WITHDRAW_TOKEN || flow_action(f) == ACTION_BOOT_DISK ||
+	    flow_action(f) == ACTION_SYNC || flow_action(f) == ACTION_AGENT_OFF)
+		return;
+	f->restarts++;
+	if (runs_step(f) && (strcmp(name, "deploy.write_image") != 0 || f->runs >= RUNS_MOST)) {
+		sentence = g_strdup_printf("The agent restarted while it ran deploy step %s%s",
+					   name, f->runs >= RUNS_MOST ? ", again" : "");
+		fold_fail(x, sentence);
+	} else if (f->restarts > RESTARTS_MOST) {
+		fold_fail(x, "The agent restarted again and again");
+	} else {
+		g_clear_pointer(&f->previous, g_free);
+		fold_enter(x, fold_phase_with(x, ACTION_IDENTIFY));
+	}
+}
+
+void fold_alive(struct fold *x)
+{
+	struct flow *f = &x->f;
+	const struct event *ev = x->ev;
+	bool restarted = ev->restarted || (f->agent_started != 0 && ev->started_ms != 0 &&
+					   (uint64_t)f->agent_started != ev->started_ms);
+
+	contact(x);
+	if (ev->started_ms)
+		f->agent_started = (int64_t)(ev->started_ms & INT64_MAX);
+	f->own_agent = ev->own_agent;
+	x->dirty = true;
+	if (ev->version && *ev->version)
+		fold_set_info(x, "agent_version", json_string(ev->version));
+	if (ev->agent_url)
+		fold_set_info(x, "agent_url", json_string(ev->agent_url));
+	if (flow_action(f) == ACTION_CONTACT) {
+		f->milestone = MILESTONE_TOKEN;
+		fold_advance(x);
+	} else if (restarted) {
+		agent_restarted(x);
+	}
+}
+
+void fold_milestone(struct fold *x)
+{
+	if (flow_action(&x->f) == ACTION_CONTACT)
+		x->f.milestone = MAX((int64_t)x->ev->milestone, MILESTONE_POWER);
+	fold_note(x, x->ev->reason);
+}
+
+void fold_gone(struct fold *x)
+{
+	struct flow *f = &x->f;
+
+	if (flow_action(f) == ACTION_CONTACT || f->gone)
+		return;
+	f->gone = true;
+	if (phase_info[f->phase].limit == LIMIT_CALLBACK && f->until.us != 0)
+		f->until = wall_add(fold_deadline(x), SPAN_SECONDS(-(int64_t)x->ev->silent_s));
+	fold_note(x, x->ev->reason);
+}
+
+static void load_steps(struct fold *x)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(json_t) steps = NULL;
+	g_autoptr(json_t) versions = NULL;
+	const json_t *wanted = json_object_get(x->n->driver_internal_info, "user_deploy_steps");
+
+	if (!steps_merge(x->ev->outcome, wanted, &steps, &versions, &error)) {
+		fold_fail_phase(x, error->message);
+		return;
+	}
+	fold_set_info(x, "hardware_manager_version", g_steal_pointer(&versions));
+	/* After a restart of the agent the list stays, and the flow goes on where it was. */
+	if (x->f.step == 0 && x->f.runs == 0)
+		fold_set_info(x, "deploy_steps", g_steal_pointer(&steps));
+	fold_advance(x);
+}
+
+static void end_step(struct fold *x, enum command_status status, const char *reason)
+{
+	struct flow *f = &x->f;
+	g_autofree char *name = step_name(x);
+	g_autofree char *sentence = NULL;
+
+	switch (status) {
+	case COMMAND_RUNNING: break;
+	case COMMAND_SUCCEEDED:
+		g_free(f->previous);
+		f->previous = g_steal_pointer(&f->command);
+		f->step++;
+		f->runs = f->done = f->total = 0;
+		fold_enter(x, fold_phase_with(x, ACTION_STEP_SEND));
+		break;
+	case COMMAND_FAILED:
+		sentence = g_strdup_printf("Deploy step %s failed: %s", name,
+					   reason && *reason ? reason : "no reason was given");
+		fold_fail(x, sentence);
+		break;
+	case COMMAND_VERSION_MISMATCH:
+		sentence = g_strdup_printf("Deploy step %s failed: the agent's hardware managers "
+					   "changed after it had listed its steps",
+					   name);
+		fold_fail(x, sentence);
+		break;
+	case COMMAND_UNKNOWN: agent_restarted(x); break;
+	}
+}
+
+static void follow(struct fold *x, const char *command, enum command_status status,
+		   const char *reason)
+{
+	/* The id may lie in the flow that fold_enter() changes. */
+	g_autofree char *id = g_strdup(command);
+
+	fold_enter(x, fold_phase_with(x, ACTION_STEP_WAIT));
+	x->f.command = g_steal_pointer(&id);
+	x->f.milestone = MILESTONE_COMMAND;
+	end_step(x, status, reason);
+}
+
+static void step_reply(struct fold *x)
+{
+	const struct event *ev = x->ev;
+
+	if (ev->ok && ev->command && *ev->command) {
+		follow(x, ev->command, ev->status, ev->reason);
+		return;
+	}
+	/* Not heard is not undone: `sending` stays, and the conductor asks for the list. */
+	if (!ev->unclear)
+		x->f.sending = false;
+	fold_trouble(x, ev->unclear || ev->retry, ev->ok ? "the agent gave no id" : ev->reason);
+}
+
+static bool is_refusal_of_stock_agent(const struct event *ev)
+{
+	return ev->reason && strstr(ev->reason, "standalone");
+}
+
+void fold_reply(struct fold *x)
+{
+	const struct event *ev = x->ev;
+	enum action action = flow_action(&x->f);
+	bool done = ev->ok && (ev->status == COMMAND_SUCCEEDED ||
+			       (action == ACTION_AGENT_OFF && ev->status == COMMAND_RUNNING));
+
+	if (ev->ok)
+		contact(x);
+	if (action == ACTION_STEP_SEND) {
+		step_reply(x);
+	} else if (action == ACTION_CLAIM && !done && is_refusal_of_stock_agent(ev)) {
+		fold_advance(x);
+	} else if (!done) {
+		fold_trouble(x,
+			     ev->retry || ev->unclear || (ev->ok && ev->status == COMMAND_RUNNING),
+			     ev->reason);
+	} else if (action == ACTION_LOAD_STEPS) {
+		load_steps(x);
+	} else {
+		if (action == ACTION_IDENTIFY)
+			x->f.milestone = MILESTONE_IDENTITY;
+		fold_advance(x);
+	}
+}
+
+/* The newest command of the step's kind that is not the one before. */
+static const json_t *find_sent(const struct fold *x)
+{
+	const json_t *list = x->ev->outcome;
+
+	for (size_t i = json_array_size(list); i-- > 0;) {
+		const json_t *entry = json_array_get(list, i);
+		const char *id = json_peek_string(entry, "id");
+		const char *name = json_peek_string(entry, "name");
+
+		if (!id || !name || strcmp(name, "execute_deploy_step") != 0)
+			continue;
+		return g_strcmp0(id, x->f.previous) == 0 ? NULL : entry;
+	}
+	return NULL;
+}
+
+void fold_list(struct fold *x)
+{
+	const struct event *ev = x->ev;
+
+	if (!ev->ok) {
+		fold_trouble(x, ev->retry || ev->unclear, ev->reason);
+		return;
+	}
+	contact(x);
+	const json_t *entry = find_sent(x);
+
+	if (!entry) {
+		x->f.sending = false;
+		fold_trouble(x, true, "the command did not reach the agent");
+		return;
+	}
+	const char *status = json_peek_string(entry, "status");
+	int known = status ? command_status_parse(status) : -1;
+
+	follow(x, json_peek_string(entry, "id"),
+	       known < 0 ? COMMAND_RUNNING : (enum command_status)known,
+	       json_peek_string(entry, "reason"));
+}
+
+void fold_command(struct fold *x)
+{
+	struct flow *f = &x->f;
+	const struct event *ev = x->ev;
+
+	if (flow_action(f) != ACTION_STEP_WAIT || g_strcmp0(ev->command, f->command) != 0)
+		return;
+	contact(x);
+	if (ev->status != COMMAND_RUNNING) {
+		end_step(x, ev->status, ev->reason);
+		return;
+	}
+	if (ev->done == 0 || !wall_reached(wall_add(f->progress_at, PROGRESS_EVERY), ev->now))
+		return;
+	f->done = (int64_t)(ev->done & INT64_MAX);
+	f->total = (int64_t)(ev->total & INT64_MAX);
+	f->progress_at = ev->now;
+	x->dirty = true;
+}
+
+void fold_sending(struct fold *x)
+{
+	x->f.sending = true;
+	x->f.runs++;
+	x->f.turn++;
+	x->dirty = true;
+}

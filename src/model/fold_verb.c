@@ -1,0 +1,227 @@
+/* What operators ask for: checked against the state, then made a flow.  The order of the checks and the
+ * sentences are the API's (bare-metal-api 2.7 and 2.8). */
+#include <string.h>
+
+#include "deployment.h"
+#include "errors.h"
+#include "fold.h"
+#include "jsons.h"
+
+static const struct verb_word {
+	const char *word;
+	enum state_event event;
+} verb_words[] = {
+#define VERB(verb_word, verb_event, since) {verb_word, STATE_EVENT_##verb_event},
+#include "verbs.def"
+#undef VERB
+};
+
+/* The first word of the list that means the event. */
+static const char *canonical_word(enum state_event event)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(verb_words); i++)
+		if (verb_words[i].event == event)
+			return verb_words[i].word;
+	return "?";
+}
+
+static bool refuse_state(const struct node *n, const char *word, GError **error)
+{
+	return inox_error_set(
+		error, INOX_ERROR_INVALID,
+		"The requested action \"%s\" can not be performed on node \"%s\" while it is in "
+		"state \"%s\".",
+		word, n->uuid.s, provision_state_text((unsigned)n->provision_state));
+}
+
+static bool refuse_locked(const struct fold *x, GError **error)
+{
+	const char *holder = x->n->reservation ? x->n->reservation : x->ev->host;
+
+	return inox_error_set(error, INOX_ERROR_BUSY,
+			      "Node %s is locked by host %s, please retry after the current "
+			      "operation is completed.",
+			      x->n->uuid.s, holder ? holder : "?");
+}
+
+static bool cleans(const struct fold *x)
+{
+	return x->n->automated_clean < 0 ? x->ev->automated_clean : x->n->automated_clean;
+}
+
+static bool refuse_cleaning(GError **error)
+{
+	return inox_error_set(
+		error, INOX_ERROR_INVALID,
+		"Automated cleaning is asked for, and is not supported by this release "
+		"of Inox: set the node's automated_clean to false");
+}
+
+static void begin(struct fold *x)
+{
+	FOLD_TEXT(x, last_error, NULL);
+}
+
+static bool verb_manage(struct fold *x, GError **error)
+{
+	(void)error;
+	if (x->n->provision_state == STATE_ENROLL) {
+		if (!deployment_check_power(x->n, error)) {
+			g_prefix_error(error,
+				       "Failed to validate power driver interface for node "
+				       "%s. Error: ",
+				       x->n->uuid.s);
+			return false;
+		}
+		begin(x);
+		fold_start(x, OPERATION_VERIFY);
+		return true;
+	}
+	FOLD_JSON(x, clean_step, json_object());
+	fold_set_state(x, STATE_MANAGEABLE);
+	return true;
+}
+
+static bool verb_provide(struct fold *x, GError **error)
+{
+	if (x->n->retired)
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"The providing operation can't be performed on node %s because "
+			"it is retired.",
+			x->n->uuid.s);
+	if (cleans(x))
+		return refuse_cleaning(error);
+	begin(x);
+	fold_set_state(x, STATE_AVAILABLE);
+	return true;
+}
+
+static bool check_deployment(const struct node *n, GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+	g_autoptr(json_t) image = NULL;
+
+	if (n->disable_power_off)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "Deploying a node with disable_power_off is not supported by "
+				      "this release of Inox");
+	if (deployment_check_power(n, &reason))
+		image = deployment_image_info(n, &reason);
+	if (image)
+		return true;
+	return inox_error_set(error, INOX_ERROR_INVALID,
+			      "Failed to validate deploy or power info for node %s: %s", n->uuid.s,
+			      reason->message);
+}
+
+static bool verb_deploy(struct fold *x, GError **error)
+{
+	const struct event *ev = x->ev;
+
+	if (!check_deployment(x->n, error))
+		return false;
+	begin(x);
+	/* A rebuild without a config drive uses the one of before. */
+	if (ev->config_drive || ev->verb == STATE_EVENT_DEPLOY)
+		FOLD_TEXT(x, config_drive, ev->config_drive);
+	fold_set_info(x, "user_deploy_steps", ev->steps ? json_deep_copy(ev->steps) : NULL);
+	fold_set_info(x, "deploy_steps", NULL);
+	FOLD_TEXT(x, agent_token, NULL);
+	fold_start(x, OPERATION_DEPLOY);
+	return true;
+}
+
+static bool verb_delete(struct fold *x, GError **error)
+{
+	if (cleans(x))
+		return refuse_cleaning(error);
+	begin(x);
+	FOLD_TEXT(x, agent_token, NULL);
+	fold_start(x, OPERATION_UNDEPLOY);
+	return true;
+}
+
+static bool verb_abort(struct fold *x, GError **error)
+{
+	(void)error;
+	fold_fail(x, "The deployment was aborted by request.");
+	return true;
+}
+
+/* NULL: known to the API, and not done by this release. */
+static bool (*const verbs[STATE_EVENT_COUNT])(struct fold *, GError **) = {
+	[STATE_EVENT_MANAGE] = verb_manage, [STATE_EVENT_PROVIDE] = verb_provide,
+	[STATE_EVENT_DEPLOY] = verb_deploy, [STATE_EVENT_REBUILD] = verb_deploy,
+	[STATE_EVENT_DELETE] = verb_delete, [STATE_EVENT_ABORT] = verb_abort,
+};
+
+bool fold_verb(struct fold *x, GError **error)
+{
+	const struct node *n = x->n;
+	enum state_event verb = x->ev->verb;
+	const char *word = x->ev->word ? x->ev->word : canonical_word(verb);
+	bool deploys = verb == STATE_EVENT_DEPLOY || verb == STATE_EVENT_REBUILD;
+	enum provision_state to;
+
+	if (deploys && n->maintenance)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "The provisioning operation can't be performed on node %s "
+				      "because it's in maintenance mode.",
+				      n->uuid.s);
+	if (!provision_state_next((enum provision_state)n->provision_state, verb, &to))
+		return n->reservation ? refuse_locked(x, error) : refuse_state(n, word, error);
+	if (n->reservation)
+		return refuse_locked(x, error);
+	if (!verbs[verb] || (verb == STATE_EVENT_ABORT && n->provision_state != STATE_DEPLOY_WAIT))
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"The requested action \"%s\" is not supported by this release "
+			"of Inox",
+			word);
+	if (n->protected && (verb == STATE_EVENT_DELETE || verb == STATE_EVENT_REBUILD))
+		return inox_error_set(error, INOX_ERROR_DENIED,
+				      "Node %s is protected and cannot be undeployed, rebuilt or "
+				      "deleted",
+				      n->uuid.s);
+	return verbs[verb](x, error);
+}
+
+static const struct power_verb {
+	enum operation operation;
+	enum power_state reached;
+} power_verbs[] = {
+	[TARGET_POWER_ON] = {OPERATION_POWER_ON, POWER_ON},
+	[TARGET_POWER_OFF] = {OPERATION_POWER_OFF, POWER_OFF},
+	[TARGET_REBOOT] = {OPERATION_REBOOT, POWER_ON},
+	[TARGET_SOFT_POWER_OFF] = {OPERATION_SOFT_OFF, POWER_OFF},
+	[TARGET_SOFT_REBOOT] = {OPERATION_SOFT_REBOOT, POWER_ON},
+};
+
+bool fold_power_request(struct fold *x, GError **error)
+{
+	const struct node *n = x->n;
+	const struct event *ev = x->ev;
+	const char *word = power_target_text(ev->power_target);
+
+	if (n->provision_state == STATE_CLEANING || n->provision_state == STATE_CLEAN_WAIT ||
+	    ev->power_target == TARGET_NONE)
+		return refuse_state(n, word, error);
+	/* A flow that waits owns the machine's power as one that works does. */
+	if (n->reservation || x->f.phase != PHASE_NONE)
+		return refuse_locked(x, error);
+	if (!deployment_check_power(n, error))
+		return false;
+	const struct power_verb *verb = &power_verbs[ev->power_target];
+
+	if (n->disable_power_off && verb->reached == POWER_OFF)
+		return inox_error_set(error, INOX_ERROR_CONFLICT,
+				      "Failed to set node power state to power off.");
+	begin(x);
+	FOLD_TEXT(x, target_power_state, power_state_text(verb->reached));
+	FOLD_TEXT(x, reservation, ev->host);
+	fold_start(x, verb->operation);
+	x->f.patience = ev->timeout_s;
+	x->f.until = fold_deadline(x);
+	return true;
+}

@@ -1,0 +1,219 @@
+#include "steps.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "errors.h"
+#include "jsons.h"
+#include "limit.h"
+
+#define NAME_MAX_BYTES 255
+#define PRIORITY_MAX   100000
+#define WRITE_PRIORITY 80
+
+/* Of steps with the same priority, the interface that stands first here goes first. */
+static const char *const interfaces[] = {"vendor", "power", "management", "firmware",
+					 "deploy", "bios",  "raid"};
+
+struct step {
+	const char *interface, *name; /* borrowed from the agent's answer or the operator's list */
+	int64_t priority;
+	unsigned rank, order;
+	const json_t *args; /* NULL: none */
+};
+
+static int interface_rank(const char *interface)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(interfaces); i++)
+		if (strcmp(interfaces[i], interface) == 0)
+			return (int)i;
+	return -1;
+}
+
+static bool is_name(const char *text)
+{
+	if (!text || !*text || strlen(text) > NAME_MAX_BYTES)
+		return false;
+	for (const char *p = text; *p; p++)
+		if (!g_ascii_isalnum(*p) && !strchr("_-.:", *p))
+			return false;
+	return true;
+}
+
+/* An integer, or digits in a string. */
+static bool parse_priority(const json_t *value, int64_t *ret_priority)
+{
+	gint64 number = json_integer_value(value);
+
+	if (json_is_string(value)) {
+		guint64 digits;
+
+		if (!g_ascii_string_to_unsigned(json_string_value(value), 10, 0, PRIORITY_MAX,
+						&digits, NULL))
+			return false;
+		number = (gint64)digits;
+	} else if (!json_is_integer(value)) {
+		return false;
+	}
+	*ret_priority = number;
+	return number >= 0 && number <= PRIORITY_MAX;
+}
+
+static bool parse_step(const json_t *value, struct step *ret_step)
+{
+	const char *interface = json_peek_string(value, "interface");
+	const char *name = json_peek_string(value, "step");
+	int rank = interface ? interface_rank(interface) : -1;
+	struct step s = {.interface = interface, .name = name, .rank = (unsigned)rank};
+
+	if (rank < 0 || !is_name(name) ||
+	    !parse_priority(json_object_get(value, "priority"), &s.priority))
+		return false;
+	*ret_step = s;
+	return true;
+}
+
+static struct step *find_step(GArray *list, const char *interface, const char *name)
+{
+	for (guint i = 0; i < list->len; i++) {
+		struct step *s = &g_array_index(list, struct step, i);
+
+		if (strcmp(s->interface, interface) == 0 && strcmp(s->name, name) == 0)
+			return s;
+	}
+	return NULL;
+}
+
+/* Of steps that several managers offer, the one with the highest priority counts. */
+static bool add_offered(GArray *list, const json_t *value, GError **error)
+{
+	struct step s;
+
+	if (!parse_step(value, &s))
+		return inox_error_set(error, INOX_ERROR_PEER,
+				      "the agent lists a step without a proper interface, name "
+				      "and priority");
+	struct step *known = find_step(list, s.interface, s.name);
+
+	if (known) {
+		known->priority = MAX(known->priority, s.priority);
+		return true;
+	}
+	if (list->len >= LIMIT_STEPS)
+		return inox_error_set(error, INOX_ERROR_LIMIT, "the agent lists more than %d steps",
+				      LIMIT_STEPS);
+	s.order = list->len;
+	g_array_append_val(list, s);
+	return true;
+}
+
+static bool read_offered(const json_t *outcome, GArray *list, GError **error)
+{
+	json_t *managers = json_peek_object(outcome, "deploy_steps");
+	const char *manager;
+	json_t *steps;
+
+	if (!managers || !json_peek_object(outcome, "hardware_manager_version"))
+		return inox_error_set(error, INOX_ERROR_PEER,
+				      "the agent's answer lacks deploy_steps or "
+				      "hardware_manager_version");
+	json_object_foreach(managers, manager, steps) {
+		size_t i;
+		json_t *value;
+
+		if (!json_is_array(steps))
+			return inox_error_set(error, INOX_ERROR_PEER,
+					      "the agent's deploy_steps hold something else than "
+					      "lists");
+		json_array_foreach(steps, i, value) {
+			if (!add_offered(list, value, error))
+				return false;
+		}
+	}
+	struct step *write = find_step(list, "deploy", "write_image");
+
+	if (!write)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "the agent does not offer the step deploy.write_image");
+	write->priority = MAX(write->priority, WRITE_PRIORITY);
+	return true;
+}
+
+static bool apply_wanted(GArray *list, const json_t *wanted, GError **error)
+{
+	for (size_t i = 0; i < json_array_size(wanted); i++) {
+		struct step s;
+
+		if (!parse_step(json_array_get(wanted, i), &s))
+			return inox_error_set(error, INOX_ERROR_INVALID,
+					      "deploy_steps[%zu] needs a proper interface, step "
+					      "and priority",
+					      i);
+		struct step *known = find_step(list, s.interface, s.name);
+
+		if (!known)
+			return inox_error_set(error, INOX_ERROR_INVALID,
+					      "the agent does not offer the deploy step %s.%s",
+					      s.interface, s.name);
+		known->priority = s.priority;
+		known->args = json_peek_object(json_array_get(wanted, i), "args");
+	}
+	return true;
+}
+
+static int compare_steps(const void *a, const void *b)
+{
+	const struct step *one = a, *other = b;
+
+	if (one->priority != other->priority)
+		return one->priority > other->priority ? -1 : 1;
+	if (one->rank != other->rank)
+		return one->rank < other->rank ? -1 : 1;
+	return one->order < other->order ? -1 : one->order > other->order;
+}
+
+static json_t *print_steps(const GArray *list)
+{
+	json_t *steps = json_array();
+
+	for (guint i = 0; i < list->len; i++) {
+		const struct step *s = &g_array_index(list, struct step, i);
+
+		if (s->priority == 0)
+			continue;
+		json_t *step = json_pack("{s:s, s:s, s:I}", "interface", s->interface, "step",
+					 s->name, "priority", (json_int_t)s->priority);
+
+		if (s->args)
+			json_object_set_new(step, "args", json_deep_copy(s->args));
+		json_array_append_new(steps, step);
+	}
+	return steps;
+}
+
+/* The map goes back to the agent with every step: texts only. */
+static json_t *read_versions(const json_t *outcome)
+{
+	json_t *versions = json_object();
+	const char *name;
+	json_t *version;
+
+	json_object_foreach(json_peek_object(outcome, "hardware_manager_version"), name, version) {
+		if (json_is_string(version) && json_object_size(versions) < LIMIT_STEPS)
+			json_object_set(versions, name, version);
+	}
+	return versions;
+}
+
+bool steps_merge(const json_t *outcome, const json_t *wanted, json_t **ret_steps,
+		 json_t **ret_versions, GError **error)
+{
+	g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(struct step));
+
+	if (!read_offered(outcome, list, error) || !apply_wanted(list, wanted, error))
+		return false;
+	g_array_sort(list, compare_steps);
+	*ret_steps = print_steps(list);
+	*ret_versions = read_versions(outcome);
+	return true;
+}
