@@ -40,7 +40,7 @@ static bool check_path(const char *path, GError **error)
 		       "'-'");
 }
 
-/* dnsmasq takes an IPv6 address in brackets.  The text is printed anew: one form, no zone. */
+/* Printed anew: one form, the one nginx has for the other end of a connection too; no zone. */
 static char *canonical_address(const char *text, GError **error)
 {
 	char printed[INET6_ADDRSTRLEN];
@@ -49,19 +49,18 @@ static char *canonical_address(const char *text, GError **error)
 	if (inet_pton(AF_INET, text, bytes) == 1)
 		return g_strdup(inet_ntop(AF_INET, bytes, printed, sizeof(printed)));
 	if (inet_pton(AF_INET6, text, bytes) == 1)
-		return g_strdup_printf("[%s]",
-				       inet_ntop(AF_INET6, bytes, printed, sizeof(printed)));
+		return g_strdup(inet_ntop(AF_INET6, bytes, printed, sizeof(printed)));
 	inox_error_set(error, INOX_ERROR_INVALID, "'%.64s' is not a numeric address", text);
 	return NULL;
 }
 
-static char *name_of_mac(const char *folder, struct mac mac, const char *suffix)
+static char *name_of_mac(const char *folder, struct mac mac)
 {
 	char text[MAC_TEXT];
 
 	mac_print(mac, text);
 	g_strdelimit(text, ":", '-');
-	return g_strconcat(folder, "/", text, suffix, NULL);
+	return g_strconcat(folder, "/", text, NULL);
 }
 
 static bool put_token(const struct shelf *s, const char *path, const struct secret *token,
@@ -82,32 +81,37 @@ static bool put_token(const struct shelf *s, const char *path, const struct secr
 	return good;
 }
 
+/* An interface's scripts are a folder: nginx gives a machine the one that is named after its own address,
+ * or "any" when the address is assigned elsewhere. */
+static char *script_folder(struct mac mac)
+{
+	return name_of_mac("http/boot", mac);
+}
+
 /* A record for a MAC replaces dnsmasq's earlier one as soon as its file is written; deleting the file
  * would change nothing, so that "ignore" is how a reservation ends. */
 static bool put_reservation(const struct shelf *s, struct mac mac, const char *address,
 			    GError **error)
 {
-	g_autofree char *name = name_of_mac("dhcp-hosts", mac, "");
+	g_autofree char *name = name_of_mac("dhcp-hosts", mac);
 	char text[MAC_TEXT];
 
 	mac_print(mac, text);
-	g_autofree char *line = g_strdup_printf("%s,%s\n", text, address);
+	g_autofree char *line =
+		g_strdup_printf(strchr(address, ':') ? "%s,[%s]\n" : "%s,%s\n", text, address);
 
 	return shelf_put(s, name, "the address reservation", line, strlen(line), error);
 }
 
-static bool put_scripts(const struct shelf *s, const struct script_site *site,
-			const struct script_boot *boot, const char *arguments,
-			const struct interfaces *interfaces, GError **error)
+static bool put_script(const struct shelf *s, const struct script_site *site,
+		       const struct script_boot *boot, const char *arguments, struct mac mac,
+		       const char *address, GError **error)
 {
-	for (unsigned i = 0; i < interfaces->count; i++) {
-		g_autofree char *name = name_of_mac("http/boot", interfaces->mac[i], ".ipxe");
-		g_autofree char *text = script_print(site, boot, arguments, interfaces->mac[i]);
+	g_autofree char *folder = script_folder(mac);
+	g_autofree char *name = g_strdup_printf("%s/%s.ipxe", folder, address ? address : "any");
+	g_autofree char *text = script_print(site, boot, arguments, mac);
 
-		if (!shelf_put(s, name, "the boot script", text, strlen(text), error))
-			return false;
-	}
-	return true;
+	return shelf_put(s, name, "the boot script", text, strlen(text), error);
 }
 
 bool delivery_publish(const struct shelf *s, const struct script_site *site,
@@ -131,12 +135,16 @@ bool delivery_publish(const struct shelf *s, const struct script_site *site,
 		return false;
 	if (m->token && !put_token(s, m->path, m->token, error))
 		return false;
-	if (!put_scripts(s, site, &boot, arguments, &interfaces, error))
-		return false;
-	/* One address has one interface: the others of this node must not answer to an older record. */
-	for (unsigned i = 1; address && i < interfaces.count; i++)
-		if (!put_reservation(s, interfaces.mac[i], "ignore", error))
+	/* One address has one interface: the others must not answer to an older record. */
+	for (unsigned i = 0; i < interfaces.count; i++) {
+		bool boots = i == 0 || !address;
+
+		if (boots &&
+		    !put_script(s, site, &boot, arguments, interfaces.mac[i], address, error))
 			return false;
+		if (!boots && !put_reservation(s, interfaces.mac[i], "ignore", error))
+			return false;
+	}
 	return !address || put_reservation(s, interfaces.mac[0], address, error);
 }
 
@@ -159,10 +167,10 @@ bool delivery_withdraw(const struct shelf *s, const struct message_boot_withdraw
 	if (*m->path && !check_path(m->path, error))
 		return false;
 	for (unsigned i = 0; i < interfaces.count; i++) {
-		g_autofree char *script = name_of_mac("http/boot", interfaces.mac[i], ".ipxe");
+		g_autofree char *scripts = script_folder(interfaces.mac[i]);
 
 		good &= put_reservation(s, interfaces.mac[i], "ignore", unless_set(&first));
-		good &= shelf_remove(s, script, "the boot script", unless_set(&first));
+		good &= shelf_remove_folder(s, scripts, "the boot script", unless_set(&first));
 	}
 	if (*m->path) {
 		g_autofree char *folder = g_strconcat("http/once/", m->path, NULL);

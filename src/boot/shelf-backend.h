@@ -6,7 +6,6 @@
 struct shelf_backend {
 	bool (*put)(const struct shelf *s, const char *name, const char *what, const char *bytes,
 		    size_t length, GError **error);
-	bool (*remove)(const struct shelf *s, const char *name, const char *what, GError **error);
 	bool (*remove_folder)(const struct shelf *s, const char *name, const char *what,
 			      GError **error);
 };

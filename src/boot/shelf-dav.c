@@ -67,24 +67,18 @@ static bool dav_put(const struct shelf *s, const char *name, const char *what, c
 	       check_status(status, "PUT", what, error);
 }
 
-static bool dav_remove(const struct shelf *s, const char *name, const char *what, GError **error)
-{
-	struct web_call c = {.method = "DELETE"};
-	int status;
-
-	if (!call(s, &c, name, &status, error))
-		return false;
-	return (status == 200 || status == 204 || status == 404) ||
-	       check_status(status, "DELETE", what, error);
-}
-
 /* nginx takes a folder away, with what is in it, when its name ends in a slash. */
 static bool dav_remove_folder(const struct shelf *s, const char *name, const char *what,
 			      GError **error)
 {
 	g_autofree char *folder = g_strconcat(name, "/", NULL);
+	struct web_call c = {.method = "DELETE"};
+	int status;
 
-	return dav_remove(s, folder, what, error);
+	if (!call(s, &c, folder, &status, error))
+		return false;
+	return (status == 200 || status == 204 || status == 404) ||
+	       check_status(status, "DELETE", what, error);
 }
 
-const struct shelf_backend shelf_dav = {dav_put, dav_remove, dav_remove_folder};
+const struct shelf_backend shelf_dav = {dav_put, dav_remove_folder};

@@ -114,21 +114,6 @@ static bool local_put(const struct shelf *s, const char *name, const char *what,
 	return true;
 }
 
-static bool local_remove(const struct shelf *s, const char *name, const char *what, GError **error)
-{
-	const char *leaf;
-	int folder = open_parent(s->root_fd, name, false, &leaf);
-
-	if (folder < 0)
-		return errno == ENOENT ||
-		       inox_error_set_errno(error, errno, "boot host: remove %s", what);
-	bool good = (unlinkat(folder, leaf, 0) == 0 && sync_folder(folder)) || errno == ENOENT;
-	int saved = errno;
-
-	close(folder);
-	return good || inox_error_set_errno(error, saved, "boot host: remove %s", what);
-}
-
 static bool empty_folder(int fd)
 {
 	DIR *folder = fdopendir(fd);
@@ -183,4 +168,4 @@ bool shelf_local_open(struct shelf *s, const char *root, GError **error)
 	return true;
 }
 
-const struct shelf_backend shelf_local = {local_put, local_remove, local_remove_folder};
+const struct shelf_backend shelf_local = {local_put, local_remove_folder};

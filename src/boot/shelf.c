@@ -64,11 +64,6 @@ bool shelf_put(const struct shelf *s, const char *name, const char *what, const 
 	return check_there(s, error) && s->backend->put(s, name, what, bytes, length, error);
 }
 
-bool shelf_remove(const struct shelf *s, const char *name, const char *what, GError **error)
-{
-	return check_there(s, error) && s->backend->remove(s, name, what, error);
-}
-
 bool shelf_remove_folder(const struct shelf *s, const char *name, const char *what, GError **error)
 {
 	return check_there(s, error) && s->backend->remove_folder(s, name, what, error);

@@ -22,10 +22,7 @@ bool shelf_is_there(const struct shelf *s);
 /* Safe to be called from several threads.  `what` is for the error's sentence: "the token's file". */
 bool shelf_put(const struct shelf *s, const char *name, const char *what, const char *bytes,
 	       size_t length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* True also when there was none. */
-bool shelf_remove(const struct shelf *s, const char *name, const char *what,
-		  GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* With the files in it (not deeper). */
+/* With the files in it (not deeper).  True also when there was none. */
 bool shelf_remove_folder(const struct shelf *s, const char *name, const char *what,
 			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

@@ -336,7 +336,7 @@ static bool publish(struct host *h)
 }
 
 #define TOKEN_FILE  "http/once/" PATH "/token.img"
-#define SCRIPT_FILE "http/boot/52-54-00-77-02-10.ipxe"
+#define SCRIPT_FILE "http/boot/52-54-00-77-02-10/10.77.2.10.ipxe"
 #define HOST_FILE   "dhcp-hosts/52-54-00-77-02-10"
 
 static void test_publish_and_withdraw(void)
@@ -353,7 +353,7 @@ static void test_publish_and_withdraw(void)
 		g_assert_cmpstr(second, ==, "52:54:00:77:02:11,ignore\n");
 		g_assert_true(exists(&h, TOKEN_FILE));
 		g_assert_true(exists(&h, SCRIPT_FILE));
-		g_assert_true(exists(&h, "http/boot/52-54-00-77-02-11.ipxe"));
+		g_assert_false(exists(&h, "http/boot/52-54-00-77-02-11"));
 	}
 	g_assert_cmpuint(mode_of(&h, TOKEN_FILE) & 0007, ==, 0);
 	g_assert_cmpuint(mode_of(&h, SCRIPT_FILE) & 0007, ==, 0);
@@ -368,8 +368,7 @@ static void test_publish_and_withdraw(void)
 		g_autofree char *reservation = content(&h, HOST_FILE);
 
 		g_assert_cmpstr(reservation, ==, MAC ",ignore\n");
-		g_assert_false(exists(&h, SCRIPT_FILE));
-		g_assert_false(exists(&h, "http/boot/52-54-00-77-02-11.ipxe"));
+		g_assert_false(exists(&h, "http/boot/52-54-00-77-02-10"));
 	}
 	host_end(&h);
 }
@@ -393,7 +392,7 @@ static void test_leftovers(void)
 	g_assert_true(publish(&h));
 	g_autofree char *half = g_build_filename(h.root, "http/once/" PATH "/.token.img.new", NULL);
 	g_autofree char *half_script =
-		g_build_filename(h.root, "http/boot/.52-54-00-77-02-10.ipxe.new", NULL);
+		g_build_filename(h.root, "http/boot/52-54-00-77-02-10/.10.77.2.10.ipxe.new", NULL);
 
 	g_assert_true(g_file_set_contents(half, "x", 1, NULL));
 	g_assert_true(g_file_set_contents(half_script, "x", 1, NULL));
@@ -418,6 +417,24 @@ static void test_without_token(void)
 
 	g_assert_null(strstr(script, "token.img"));
 	g_assert_false(exists(&h, "http/once"));
+	host_end(&h);
+}
+
+/* DHCP is somebody else's: any interface may be the one that boots, from any address. */
+static void test_without_address(void)
+{
+	struct host h;
+	g_auto(message) m = {.type = MESSAGE_boot_publish, .boot_publish = publish_message()};
+
+	host_start(&h);
+	(*m.boot_publish.address) = '\0';
+	g_assert_true(delivery_publish(h.shelf, &site, &m.boot_publish, NULL));
+	g_assert_true(exists(&h, "http/boot/52-54-00-77-02-10/any.ipxe"));
+	g_assert_true(exists(&h, "http/boot/52-54-00-77-02-11/any.ipxe"));
+	g_assert_false(exists(&h, "dhcp-hosts"));
+	g_assert_true(withdraw(&h, false));
+	g_assert_false(exists(&h, "http/boot/52-54-00-77-02-10"));
+	g_assert_false(exists(&h, "http/boot/52-54-00-77-02-11"));
 	host_end(&h);
 }
 
@@ -662,6 +679,8 @@ int main(int argc, char **argv)
 			test_withdraw_before_publish);
 	g_test_add_func("/delivery/leftovers of a crash do no harm", test_leftovers);
 	g_test_add_func("/delivery/a boot without a token has no token file", test_without_token);
+	g_test_add_func("/delivery/without an address every interface may boot",
+			test_without_address);
 	g_test_add_func("/delivery/a hostile request leaves no file", test_hostile_requests);
 	g_test_add_func("/delivery/an IPv6 address is in brackets", test_ipv6_reservation);
 	g_test_add_func("/delivery/symbolic links are not followed", test_links_are_not_followed);
