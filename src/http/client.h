@@ -21,6 +21,7 @@ struct http_call {
 	const char *body; /* JSON, NULL for none */
 	size_t body_length;
 	size_t reply_limit; /* bytes of the body */
+	/* Connecting includes the TLS handshake.  0: 10 s, 60 s and 120 s. */
 	struct span connect_timeout, first_byte_timeout, total_timeout;
 	enum agent_transport transport;
 	const char *psk_identity;       /* TRANSPORT_PSK */
@@ -45,7 +46,7 @@ void http_client_free(struct http_client *c); /* cancels what runs, without call
 /* Copies what it needs of the call.  `done` is called exactly once, never from inside this function. */
 struct http_transfer *http_client_start(struct http_client *c, const struct http_call *call,
 					http_done_fn done, void *ctx);
-/* `done` is not called any more. */
+/* `done` is not called any more.  Only for a transfer that has not called it yet. */
 void http_transfer_cancel(struct http_transfer *t);
 
 typedef struct http_client http_client;

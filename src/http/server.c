@@ -247,7 +247,10 @@ static void read_head(struct http_request *rq)
 		evbuffer_drain(input, 2);
 	struct evbuffer_ptr end = evbuffer_search(input, "\r\n\r\n", 4, NULL);
 
-	if (end.pos >= 0 && (size_t)end.pos <= limit)
+	/* A TLS client at a plain port would wait for us, and we for it. */
+	if (evbuffer_get_length(input) > 0 && !g_ascii_isalpha(*evbuffer_pullup(input, 1)))
+		refuse(rq, 400, "This is no HTTP request.");
+	else if (end.pos >= 0 && (size_t)end.pos <= limit)
 		take_head(rq, input, (size_t)end.pos);
 	else if (end.pos >= 0 || evbuffer_get_length(input) > limit)
 		refuse(rq, 431, "The request has a header over its limit.");

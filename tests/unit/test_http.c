@@ -2,9 +2,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client.h"
 #include "errors.h"
 #include "limit.h"
 #include "server.h"
+#include "tls.h"
 
 #define PATIENCE SPAN_SECONDS(10)
 
@@ -62,19 +64,26 @@ static void on_head(void *ctx, struct http_request *rq)
 		http_request_reply(rq, 401, "NO", "text/plain", "no", 2);
 }
 
+static int listen_anywhere(struct endpoint *ret_at)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+	g_assert_cmpint(bind(fd, (struct sockaddr *)&any, sizeof(any)), ==, 0);
+	g_assert_cmpint(listen(fd, 16), ==, 0);
+	ret_at->length = sizeof(ret_at->address);
+	g_assert_cmpint(getsockname(fd, (struct sockaddr *)&ret_at->address, &ret_at->length), ==,
+			0);
+	return fd;
+}
+
 static struct rack *rack_new(const struct http_server_options *options)
 {
 	struct rack *r = g_new0(struct rack, 1);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	r->l = loop_new();
 	r->server = http_server_new(r->l, options, on_request, r);
-	g_assert_true(endpoint_parse("127.0.0.1", 1, &r->at, NULL));
-	((struct sockaddr_in *)(void *)&r->at.address)->sin_port = 0;
-	g_assert_cmpint(bind(fd, (struct sockaddr *)&r->at.address, r->at.length), ==, 0);
-	g_assert_cmpint(listen(fd, 16), ==, 0);
-	g_assert_cmpint(getsockname(fd, (struct sockaddr *)&r->at.address, &r->at.length), ==, 0);
-	g_assert_true(http_server_accept_on(r->server, fd, NULL));
+	g_assert_true(http_server_accept_on(r->server, listen_anywhere(&r->at), NULL));
 	return r;
 }
 
@@ -335,6 +344,431 @@ static void test_many_connections(void)
 	rack_free(r);
 }
 
+/* ---- the client */
+
+struct answer {
+	bool done;
+	enum milestone reached;
+	int status, code; /* code -1: no error */
+	bool sent;
+	char *body, *sentence;
+};
+
+static void on_done(void *ctx, const struct http_outcome *o)
+{
+	struct answer *a = ctx;
+
+	g_assert_false(a->done);
+	*a = (struct answer){.done = true,
+			     .reached = o->reached,
+			     .status = o->status,
+			     .code = o->error ? o->error->code : -1,
+			     .sent = o->sent,
+			     .body = g_strndup(o->body, o->length),
+			     .sentence = g_strdup(o->error ? o->error->message : "")};
+	g_assert_cmpint(o->body[o->length], ==, '\0');
+}
+
+static void answer_clear(struct answer *a)
+{
+	g_free(a->body);
+	g_free(a->sentence);
+	*a = (struct answer){.done = false};
+}
+
+static struct http_call call_of(const struct rack *r)
+{
+	return (struct http_call){.to = r->at,
+				  .method = "GET",
+				  .path = "/x?q=1",
+				  .reply_limit = 1000,
+				  .transport = TRANSPORT_HTTP};
+}
+
+static struct answer ask(struct rack *r, const struct http_call *call)
+{
+	struct http_client *c = http_client_new(r->l);
+	struct answer a = {.done = false};
+	struct loop_timer *patience = loop_timer_new(r->l, on_late, r);
+
+	loop_timer_arm(patience, PATIENCE);
+	http_client_start(c, call, on_done, &a);
+	g_assert_false(a.done);
+	while (!a.done && !r->late)
+		loop_turn(r->l, true);
+	g_assert_false(r->late);
+	loop_timer_free(patience);
+	http_client_free(c);
+	g_test_message("%s", a.sentence);
+	return a;
+}
+
+static void test_client_plain(void)
+{
+	struct rack *r = rack_new(&plain);
+	struct http_call call = call_of(r);
+	struct answer a = ask(r, &call);
+
+	g_assert_cmpstr(a.body, ==, "GET /x q=1 body=0: psk=-");
+	g_assert_cmpint(a.status, ==, 200);
+	g_assert_cmpint(a.code, ==, -1);
+	g_assert_cmpint(a.reached, ==, MILESTONE_PORT);
+	g_assert_true(a.sent);
+	answer_clear(&a);
+	call.method = "POST";
+	call.body = "{}";
+	call.body_length = 2;
+	a = ask(r, &call);
+	g_assert_cmpstr(a.body, ==, "POST /x q=1 body=2:{} psk=-");
+	answer_clear(&a);
+	call.method = "HEAD";
+	call.body = NULL;
+	a = ask(r, &call);
+	g_assert_cmpint(a.status, ==, 200);
+	g_assert_cmpstr(a.body, ==, "");
+	answer_clear(&a);
+	rack_free(r);
+}
+
+static void test_client_refused(void)
+{
+	struct rack *r = rack_new(&plain);
+	struct http_call call = call_of(r);
+
+	http_server_free(g_steal_pointer(&r->server));
+	struct answer a = ask(r, &call);
+
+	g_assert_cmpint(a.reached, ==, MILESTONE_ADDRESS);
+	g_assert_cmpint(a.code, ==, INOX_ERROR_UNAVAILABLE);
+	g_assert_false(a.sent);
+	answer_clear(&a);
+	rack_free(r);
+}
+
+static void test_client_bad_path(void)
+{
+	struct rack *r = rack_new(&plain);
+	struct http_call call = call_of(r);
+
+	call.path = "/x\r\nEvil: 1";
+	struct answer a = ask(r, &call);
+
+	g_assert_cmpint(a.code, ==, INOX_ERROR_INVALID);
+	g_assert_false(a.sent);
+	g_assert_cmpuint(r->requests, ==, 0);
+	answer_clear(&a);
+	rack_free(r);
+}
+
+static void test_client_timeouts(void)
+{
+	struct rack *r = rack_new(&plain);
+	struct http_call call = call_of(r);
+
+	call.path = "/hold";
+	call.first_byte_timeout = SPAN_MS(30);
+	struct answer a = ask(r, &call);
+
+	g_assert_cmpint(a.code, ==, INOX_ERROR_TIMEOUT);
+	g_assert_cmpint(a.reached, ==, MILESTONE_PORT);
+	g_assert_true(a.sent);
+	answer_clear(&a);
+	/* A TLS client at a port where nobody speaks TLS, and nobody answers. */
+	call.transport = TRANSPORT_PINNED;
+	call.certificate_sha256 = "00";
+	call.connect_timeout = SPAN_MS(30);
+	http_server_free(g_steal_pointer(&r->server));
+	int fd = listen_anywhere(&call.to);
+
+	a = ask(r, &call);
+	g_assert_cmpint(a.code, ==, INOX_ERROR_TIMEOUT);
+	g_assert_cmpint(a.reached, ==, MILESTONE_PORT);
+	g_assert_false(a.sent);
+	answer_clear(&a);
+	close(fd);
+	rack_free(r);
+}
+
+static void on_cancelled(void *ctx, const struct http_outcome *o)
+{
+	(void)ctx;
+	(void)o;
+	g_assert_not_reached();
+}
+
+static void test_client_cancel(void)
+{
+	struct rack *r = rack_new(&plain);
+	struct http_client *c = http_client_new(r->l);
+	struct http_call call = call_of(r);
+
+	call.path = "/hold";
+	http_transfer_cancel(http_client_start(c, &call, on_cancelled, NULL));
+	struct http_transfer *t = http_client_start(c, &call, on_cancelled, NULL);
+
+	while (!r->held)
+		loop_turn(r->l, true);
+	http_transfer_cancel(t);
+	while (r->held)
+		loop_turn(r->l, true);
+	http_client_start(c, &call, on_cancelled, NULL);
+	http_client_free(c);
+	rack_free(r);
+}
+
+/* A server that says fixed bytes to the first client and ends its half. */
+struct parrot {
+	int fd, client;
+	const char *bytes;
+	size_t length;
+};
+
+static void on_parrot(void *ctx, bool readable, bool writable)
+{
+	struct parrot *p = ctx;
+
+	(void)readable;
+	(void)writable;
+	p->client = accept(p->fd, NULL, NULL);
+	g_assert_cmpint(p->client, >=, 0);
+	say(p->client, p->bytes, p->length);
+	shutdown(p->client, SHUT_WR);
+}
+
+static struct answer ask_parrot(const char *bytes, size_t length)
+{
+	struct rack *r = rack_new(&plain);
+	struct http_call call = call_of(r);
+	struct parrot p = {.fd = listen_anywhere(&call.to), .bytes = bytes, .length = length};
+	struct loop_watch *watch = loop_watch_new(r->l, p.fd, on_parrot, &p);
+	struct answer a = ask(r, &call);
+
+	loop_watch_free(watch);
+	close(p.client);
+	close(p.fd);
+	rack_free(r);
+	return a;
+}
+
+static void test_client_answers(void)
+{
+	static const struct {
+		const char *bytes;
+		int code, status;
+		const char *body;
+	} cases[] = {
+		{"HTTP/1.1 200 OK\r\n\r\nuntil close", -1, 200, "until close"},
+		{"HTTP/1.0 404\r\nContent-Length: 2\r\n\r\nno", -1, 404, "no"},
+		{"HTTP/1.1 308 P\r\nLocation: http://10.0.0.1/\r\nContent-Length: 0\r\n\r\n", -1,
+		 308, ""},
+		{"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", -1, 200,
+		 "x"},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", -1,
+		 200, "abc"},
+		{"HTTP/1.1 204 N\r\n\r\n", -1, 204, ""},
+		{"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nx", INOX_ERROR_PEER, 0, ""},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", INOX_ERROR_PEER, 0, ""},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\nx", INOX_ERROR_LIMIT, 0, ""},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n", INOX_ERROR_LIMIT,
+		 0, ""},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX", INOX_ERROR_PEER,
+		 0, ""},
+		{"HTTP/1.1 101 S\r\n\r\n", INOX_ERROR_PEER, 0, ""},
+		{"HTTP/1.1 999 S\r\n\r\n", INOX_ERROR_PEER, 0, ""},
+		{"SSH-2.0-OpenSSH_9.2\r\n\r\n", INOX_ERROR_PEER, 0, ""},
+		{"HTTP/1.1 200", INOX_ERROR_PEER, 0, ""},
+		{"", INOX_ERROR_PEER, 0, ""},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct answer a = ask_parrot(cases[i].bytes, strlen(cases[i].bytes));
+
+		g_assert_cmpint(a.code, ==, cases[i].code);
+		g_assert_cmpint(a.status, ==, cases[i].status);
+		g_assert_cmpstr(a.body, ==, cases[i].body);
+		answer_clear(&a);
+	}
+}
+
+static void test_client_large_answers(void)
+{
+	g_autofree char *endless = g_strnfill(1100, 'x');
+	g_autofree char *head = g_strconcat("HTTP/1.1 200 OK\r\n\r\n", endless, NULL);
+	g_autofree char *line = g_strnfill(LIMIT_HTTP_HEADERS + 100, 'x');
+	struct answer a = ask_parrot(head, strlen(head));
+
+	g_assert_cmpint(a.code, ==, INOX_ERROR_LIMIT);
+	answer_clear(&a);
+	a = ask_parrot(line, strlen(line));
+	g_assert_cmpint(a.code, ==, INOX_ERROR_LIMIT);
+	answer_clear(&a);
+}
+
+/* ---- TLS */
+
+/* HKDF-SHA256 of the token in test_keys(), computed with another program. */
+#define HKDF_TEXT "6976c1ae9842a61e4288612a76fa1c7601cfce211deacfb2cfe90dc17dd931d0"
+#define IDENTITY  "6d85703a-565d-469a-96ce-30b6de53079d:7"
+
+static bool find_key(void *ctx, const char *identity, uint8_t ret_key[static TLS_PSK_BYTES])
+{
+	(void)ctx;
+	if (!g_str_equal(identity, IDENTITY))
+		return false;
+	memset(ret_key, 7, TLS_PSK_BYTES);
+	return true;
+}
+
+struct vault {
+	struct http_tls_server *psk_only, *certified, *both;
+	char *certificate, *key;
+};
+
+static struct vault vault_new(void)
+{
+	struct vault v = {.psk_only = NULL};
+
+	g_assert_true(tls_make_certificate("agent", "127.0.0.1", &v.certificate, &v.key, NULL));
+	v.psk_only = http_tls_server_new(&(struct http_tls_server_options){.psk = find_key}, NULL);
+	v.certified = http_tls_server_new(
+		&(struct http_tls_server_options){.certificate_pem = v.certificate,
+						  .private_key_pem = v.key},
+		NULL);
+	v.both = http_tls_server_new(
+		&(struct http_tls_server_options){.psk = find_key,
+						  .certificate_pem = v.certificate,
+						  .private_key_pem = v.key},
+		NULL);
+	g_assert_nonnull(v.psk_only);
+	g_assert_nonnull(v.certified);
+	g_assert_nonnull(v.both);
+	return v;
+}
+
+static void vault_clear(struct vault *v)
+{
+	http_tls_server_free(v->psk_only);
+	http_tls_server_free(v->certified);
+	http_tls_server_free(v->both);
+	g_free(v->certificate);
+	secret_wipe_text(v->key);
+}
+
+static char *fingerprint_of(const char *pem)
+{
+	g_auto(GStrv) lines = g_strsplit(pem, "\n", -1);
+	g_autoptr(GString) base64 = g_string_new(NULL);
+	gsize length;
+
+	for (char **line = lines; *line; line++)
+		if (**line != '-')
+			g_string_append(base64, *line);
+	g_autofree guchar *der = g_base64_decode(base64->str, &length);
+
+	return g_compute_checksum_for_data(G_CHECKSUM_SHA256, der, length);
+}
+
+static struct answer ask_tls(struct http_tls_server *tls, enum agent_transport transport,
+			     const char *identity, uint8_t key_byte, const char *pin)
+{
+	struct http_server_options options = plain;
+
+	options.tls = tls;
+	struct rack *r = rack_new(&options);
+	struct http_call call = call_of(r);
+	uint8_t key[TLS_PSK_BYTES];
+
+	memset(key, key_byte, sizeof(key));
+	call.transport = transport;
+	call.psk_identity = identity;
+	call.psk_key = key;
+	call.certificate_sha256 = pin;
+	struct answer a = ask(r, &call);
+
+	if (a.code >= 0) {
+		g_assert_cmpuint(r->requests, ==, 0);
+		g_assert_cmpint(a.code, ==, INOX_ERROR_PEER);
+		g_assert_cmpint(a.reached, ==, MILESTONE_PORT);
+	}
+	rack_free(r);
+	return a;
+}
+
+static void test_psk(void)
+{
+	struct vault v = vault_new();
+	struct answer a = ask_tls(v.psk_only, TRANSPORT_PSK, IDENTITY, 7, NULL);
+
+	g_assert_cmpstr(a.body, ==, "GET /x q=1 body=0: psk=" IDENTITY);
+	g_assert_cmpint(a.reached, ==, MILESTONE_TLS);
+	answer_clear(&a);
+	a = ask_tls(v.both, TRANSPORT_PSK, IDENTITY, 7, NULL);
+	g_assert_cmpstr(a.body, ==, "GET /x q=1 body=0: psk=" IDENTITY);
+	answer_clear(&a);
+	vault_clear(&v);
+}
+
+static void assert_not_sent(struct answer a)
+{
+	g_assert_cmpint(a.code, ==, INOX_ERROR_PEER);
+	g_assert_false(a.sent);
+	answer_clear(&a);
+}
+
+static void test_psk_refused(void)
+{
+	struct vault v = vault_new();
+
+	assert_not_sent(ask_tls(v.psk_only, TRANSPORT_PSK, IDENTITY, 8, NULL));
+	assert_not_sent(ask_tls(v.psk_only, TRANSPORT_PSK, "somebody:7", 7, NULL));
+	assert_not_sent(ask_tls(v.both, TRANSPORT_PSK, "somebody:7", 7, NULL));
+	assert_not_sent(ask_tls(v.certified, TRANSPORT_PSK, IDENTITY, 7, NULL));
+	vault_clear(&v);
+}
+
+static void test_pinned(void)
+{
+	struct vault v = vault_new();
+	g_autofree char *pin = fingerprint_of(v.certificate);
+	struct answer a = ask_tls(v.both, TRANSPORT_PINNED, NULL, 0, pin);
+
+	g_assert_cmpstr(a.body, ==, "GET /x q=1 body=0: psk=-");
+	g_assert_cmpint(a.reached, ==, MILESTONE_TLS);
+	answer_clear(&a);
+	pin[0] = pin[0] == '0' ? '1' : '0';
+	assert_not_sent(ask_tls(v.both, TRANSPORT_PINNED, NULL, 0, pin));
+	assert_not_sent(ask_tls(v.psk_only, TRANSPORT_PINNED, NULL, 0, pin));
+	vault_clear(&v);
+}
+
+static void test_wrong_protocol(void)
+{
+	struct vault v = vault_new();
+	struct answer a = ask_tls(v.both, TRANSPORT_HTTP, NULL, 0, NULL);
+
+	g_assert_cmpint(a.code, ==, INOX_ERROR_PEER);
+	answer_clear(&a);
+	assert_not_sent(ask_tls(NULL, TRANSPORT_PSK, IDENTITY, 7, NULL));
+	vault_clear(&v);
+}
+
+static void test_keys(void)
+{
+	g_autoptr(secret) token = secret_new("0123456789abcdefghijABCDEFGHIJ0123456789abc");
+	uint8_t key[TLS_PSK_BYTES];
+	g_autoptr(GString) text = g_string_new(NULL);
+	struct uuid node;
+	char identity[TLS_IDENTITY_MAX];
+
+	tls_psk_of_token(token, key);
+	for (size_t i = 0; i < sizeof(key); i++)
+		g_string_append_printf(text, "%02x", key[i]);
+	g_assert_cmpstr(text->str, ==, HKDF_TEXT);
+	g_assert_true(uuid_parse("6d85703a-565d-469a-96ce-30b6de53079d", &node, NULL));
+	tls_psk_identity(&node, 7, identity);
+	g_assert_cmpstr(identity, ==, IDENTITY);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -350,5 +784,20 @@ int main(int argc, char **argv)
 	g_test_add_func("/http/server/a client that goes away is noticed", test_gone);
 	g_test_add_func("/http/server/connections over the limit are closed",
 			test_many_connections);
+	g_test_add_func("/http/client/a plain answer arrives", test_client_plain);
+	g_test_add_func("/http/client/a refused connection says that the address lives",
+			test_client_refused);
+	g_test_add_func("/http/client/a path that is not encoded is not sent",
+			test_client_bad_path);
+	g_test_add_func("/http/client/each stage has its deadline", test_client_timeouts);
+	g_test_add_func("/http/client/a cancelled transfer is silent", test_client_cancel);
+	g_test_add_func("/http/client/answers are understood or refused", test_client_answers);
+	g_test_add_func("/http/client/answers over a limit are refused", test_client_large_answers);
+	g_test_add_func("/http/tls/the right pre-shared key opens the channel", test_psk);
+	g_test_add_func("/http/tls/a wrong key, identity or server is not asked", test_psk_refused);
+	g_test_add_func("/http/tls/a pinned certificate opens the channel and no other",
+			test_pinned);
+	g_test_add_func("/http/tls/plain and TLS do not mix", test_wrong_protocol);
+	g_test_add_func("/http/tls/key and identity have the agreed form", test_keys);
 	return g_test_run();
 }

@@ -1,0 +1,516 @@
+/* client.c: one request on a connection of its own.
+ *
+ * Stages, each with a deadline of its own below the total one:
+ *   CONNECT (the socket) -> HANDSHAKE (TLS only) -> ASK (sent, waiting for the first byte) -> HEAD -> BODY
+ *
+ * A transfer is finished in one place, finish(), always from the loop: what fails inside
+ * http_client_start() is put off to the next turn.
+ */
+#include "client.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/event.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "errors.h"
+#include "http_body.h"
+#include "limit.h"
+#include "tls_session.h"
+
+#define DEFAULT_CONNECT    SPAN_SECONDS(10)
+#define DEFAULT_FIRST_BYTE SPAN_SECONDS(60)
+#define DEFAULT_TOTAL      SPAN_SECONDS(120)
+#define INPUT_WINDOW       (64 * 1024)
+#define INTERIM_MAX        4 /* "100 Continue" and the like in front of the answer */
+#define FINGERPRINT_TEXT   65
+
+enum stage { STAGE_CONNECT, STAGE_HANDSHAKE, STAGE_ASK, STAGE_HEAD, STAGE_BODY };
+
+struct http_client {
+	struct loop *l;
+	struct tls_client *tls;
+	GQueue transfers; /* of struct http_transfer */
+};
+
+struct http_transfer {
+	struct http_client *client;
+	GList link;
+	http_done_fn done;
+	void *ctx;
+
+	struct endpoint to;
+	enum agent_transport transport;
+	char identity[TLS_IDENTITY_MAX];
+	uint8_t key[TLS_PSK_BYTES];
+	char fingerprint[FINGERPRINT_TEXT];
+	struct evbuffer *request; /* empty once it is handed on */
+	bool head_only;
+	size_t reply_limit;
+	struct span connect_timeout, first_byte_timeout;
+	struct mono total_deadline, stage_deadline;
+
+	enum stage stage;
+	enum milestone reached;
+	bool sent;
+	unsigned interim;
+	int fd; /* -1 once `bev` owns it */
+	struct loop_watch *watch;
+	struct loop_timer *timer;
+	struct bufferevent *bev;
+	SSL *ssl; /* belongs to bev */
+	struct http_head head;
+	struct http_body body;
+	GError *early; /* a failure inside http_client_start() */
+};
+
+static void transfer_free(struct http_transfer *t)
+{
+	g_queue_unlink(&t->client->transfers, &t->link);
+	loop_timer_free(t->timer);
+	loop_watch_free(t->watch);
+	if (t->bev)
+		bufferevent_free(t->bev);
+	if (t->fd >= 0)
+		close(t->fd);
+	evbuffer_free(t->request);
+	http_head_clear(&t->head);
+	http_body_clear(&t->body);
+	g_clear_error(&t->early);
+	OPENSSL_cleanse(t->key, sizeof(t->key));
+	g_free(t);
+}
+
+/* `reason` NULL: the answer is whole. */
+static void finish(struct http_transfer *t, const GError *reason)
+{
+	char to[ENDPOINT_TEXT];
+	GError *error = NULL;
+
+	endpoint_print(&t->to, to);
+	if (reason)
+		g_set_error(&error, reason->domain, reason->code, "%s %s", to, reason->message);
+	struct http_outcome outcome = {
+		.reached = t->reached,
+		.status = reason ? 0 : t->head.status,
+		.sent = t->sent,
+		.body = !reason ? (const char *)t->body.bytes->data : "",
+		.length = !reason ? t->body.bytes->len : 0,
+		.error = error,
+	};
+	http_done_fn done = t->done;
+	void *ctx = t->ctx;
+	struct http_body body = t->body;
+
+	/* The body outlives the transfer for as long as the caller looks at it. */
+	t->body.bytes = NULL;
+	transfer_free(t);
+	done(ctx, &outcome);
+	http_body_clear(&body);
+	g_clear_error(&error);
+}
+
+static void fail(struct http_transfer *t, enum inox_error code, const char *sentence)
+{
+	g_autoptr(GError) reason = g_error_new_literal(INOX_ERROR, (int)code, sentence);
+
+	finish(t, reason);
+}
+
+static void arm(struct http_transfer *t)
+{
+	uint64_t now = loop_now(t->client->l).us;
+	uint64_t due = MIN(t->stage_deadline.us, t->total_deadline.us);
+
+	loop_timer_arm(t->timer, (struct span){due > now ? (int64_t)(due - now) : 0});
+}
+
+static void enter(struct http_transfer *t, enum stage stage, struct span limit)
+{
+	t->stage = stage;
+	t->stage_deadline = mono_add(loop_now(t->client->l), limit);
+	arm(t);
+}
+
+static void on_timer(void *arg)
+{
+	static const char *const sentences[] = {
+		[STAGE_CONNECT] = "did not take the connection in time",
+		[STAGE_HANDSHAKE] = "did not finish the TLS handshake in time",
+		[STAGE_ASK] = "did not answer in time",
+		[STAGE_HEAD] = "did not finish its answer in time",
+		[STAGE_BODY] = "did not finish its answer in time",
+	};
+	struct http_transfer *t = arg;
+
+	if (t->early)
+		finish(t, t->early);
+	else
+		fail(t, INOX_ERROR_TIMEOUT, sentences[t->stage]);
+}
+
+/* ---- the answer */
+
+static bool is_decodable(const struct http_head *h)
+{
+	const char *coding = http_head_find(h, "Content-Encoding");
+
+	return !coding || g_ascii_strcasecmp(coding, "identity") == 0;
+}
+
+static bool start_body(struct http_transfer *t, GError **error)
+{
+	enum http_framing framing;
+	uint64_t length;
+
+	if (!is_decodable(&t->head))
+		return inox_error_set(error, INOX_ERROR_PEER, "a compressed body");
+	if (!http_head_framing(&t->head, t->head_only, &framing, &length, error))
+		return false;
+	t->stage = STAGE_BODY;
+	return http_body_start(&t->body, framing, length, t->reply_limit, error);
+}
+
+static bool take_head(struct http_transfer *t, struct evbuffer *input, size_t length,
+		      GError **error)
+{
+	const char *text = (const char *)evbuffer_pullup(input, (ev_ssize_t)length + 4);
+	bool good = http_head_parse_answer(&t->head, text, length, error);
+
+	evbuffer_drain(input, length + 4);
+	if (!good)
+		return false;
+	if (t->head.status >= 200)
+		return start_body(t, error);
+	if (t->head.status == 101 || ++t->interim > INTERIM_MAX)
+		return inox_error_set(error, INOX_ERROR_PEER, "an interim status out of place");
+	http_head_clear(&t->head);
+	return true;
+}
+
+/* HTTP_MORE also when an interim answer was taken: the caller looks again. */
+static bool read_head(struct http_transfer *t, struct evbuffer *input, bool *ret_again,
+		      GError **error)
+{
+	struct evbuffer_ptr end = evbuffer_search(input, "\r\n\r\n", 4, NULL);
+	bool found = end.pos >= 0;
+
+	*ret_again = found;
+	if (found ? end.pos > LIMIT_HTTP_HEADERS
+		  : evbuffer_get_length(input) > LIMIT_HTTP_HEADERS + 4)
+		return inox_error_set(error, INOX_ERROR_LIMIT, "a header over its limit");
+	return found ? take_head(t, input, (size_t)end.pos, error) : true;
+}
+
+static void reject(struct http_transfer *t, const GError *reason)
+{
+	g_autofree char *sentence = g_strdup_printf("answered with %s", reason->message);
+
+	fail(t, (enum inox_error)reason->code, sentence);
+}
+
+static void on_readable(struct bufferevent *bev, void *arg)
+{
+	struct http_transfer *t = arg;
+	struct evbuffer *input = bufferevent_get_input(bev);
+	g_autoptr(GError) error = NULL;
+	bool again = true;
+
+	if (t->stage == STAGE_ASK) {
+		t->stage = STAGE_HEAD;
+		t->stage_deadline = t->total_deadline;
+		arm(t);
+	}
+	while (t->stage == STAGE_HEAD && again)
+		if (!read_head(t, input, &again, &error)) {
+			reject(t, error);
+			return;
+		}
+	if (t->stage != STAGE_BODY)
+		return;
+	enum http_progress p = http_body_read(&t->body, input, &error);
+
+	if (p == HTTP_BROKEN)
+		reject(t, error);
+	else if (p == HTTP_COMPLETE)
+		finish(t, NULL);
+}
+
+static void on_end(struct http_transfer *t)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (t->stage == STAGE_ASK)
+		fail(t, INOX_ERROR_PEER, "closed the connection without an answer");
+	else if (t->stage != STAGE_BODY)
+		fail(t, INOX_ERROR_PEER, "closed the connection inside its answer");
+	else if (http_body_end(&t->body, &error) == HTTP_COMPLETE)
+		finish(t, NULL);
+	else
+		fail(t, INOX_ERROR_PEER, "closed the connection inside its answer");
+}
+
+/* ---- the request */
+
+static void send_request(struct http_transfer *t)
+{
+	t->sent = true;
+	bufferevent_write_buffer(t->bev, t->request);
+	enter(t, STAGE_ASK, t->first_byte_timeout);
+}
+
+static void on_handshake(struct http_transfer *t)
+{
+	const char *pin = t->transport == TRANSPORT_PINNED ? t->fingerprint : NULL;
+	g_autoptr(GError) error = NULL;
+
+	if (!tls_client_check(t->ssl, pin, &error)) {
+		g_autofree char *sentence = g_strdup_printf("is not trusted: %s", error->message);
+
+		fail(t, INOX_ERROR_PEER, sentence);
+		return;
+	}
+	t->reached = MILESTONE_TLS;
+	send_request(t);
+}
+
+static void fail_connection(struct http_transfer *t, int number)
+{
+	unsigned long tls_reason = t->ssl ? bufferevent_get_openssl_error(t->bev) : 0;
+	const char *why = tls_reason ? ERR_reason_error_string(tls_reason) : NULL;
+	const char *what = t->stage == STAGE_HANDSHAKE ? "broke off the TLS handshake"
+						       : "broke off the connection";
+	g_autofree char *sentence = NULL;
+
+	tls_take_reason(); /* OpenSSL's queue is the thread's: nothing may stay for the next one */
+	if (why || number)
+		sentence = g_strdup_printf("%s: %s", what, why ? why : g_strerror(number));
+	fail(t, INOX_ERROR_PEER, sentence ? sentence : what);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct http_transfer *t = arg;
+	int number = EVUTIL_SOCKET_ERROR();
+
+	(void)bev;
+	if (what & BEV_EVENT_CONNECTED)
+		on_handshake(t);
+	else if ((what & BEV_EVENT_EOF) && t->stage >= STAGE_ASK)
+		on_end(t);
+	else
+		fail_connection(t, what & BEV_EVENT_ERROR ? number : 0);
+}
+
+static SSL *make_session(struct http_transfer *t)
+{
+	if (t->transport == TRANSPORT_PSK)
+		return tls_client_psk_session(t->client->tls, t->identity, t->key);
+	return tls_client_pinned_session(t->client->tls);
+}
+
+static bool make_bufferevent(struct http_transfer *t)
+{
+	struct event_base *base = loop_peek_event_base(t->client->l);
+	int flags = BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS;
+
+	if (t->transport == TRANSPORT_HTTP) {
+		t->bev = bufferevent_socket_new(base, t->fd, flags);
+	} else {
+		t->ssl = make_session(t);
+		if (t->ssl)
+			t->bev = bufferevent_openssl_socket_new(base, t->fd, t->ssl,
+								BUFFEREVENT_SSL_CONNECTING, flags);
+		if (t->ssl && !t->bev)
+			SSL_free(t->ssl);
+	}
+	if (t->bev)
+		t->fd = -1;
+	return t->bev != NULL;
+}
+
+static void on_connected(struct http_transfer *t)
+{
+	t->reached = MILESTONE_PORT;
+	loop_watch_free(g_steal_pointer(&t->watch));
+	if (!make_bufferevent(t)) {
+		fail(t, INOX_ERROR_UNAVAILABLE, "cannot be asked: out of memory");
+		return;
+	}
+	bufferevent_setwatermark(t->bev, EV_READ, 0, INPUT_WINDOW);
+	bufferevent_setcb(t->bev, on_readable, NULL, on_event, t);
+	bufferevent_enable(t->bev, EV_READ | EV_WRITE);
+	if (t->ssl)
+		t->stage = STAGE_HANDSHAKE; /* within the time to connect */
+	else
+		send_request(t);
+}
+
+static void fail_connect(struct http_transfer *t, int number)
+{
+	g_autofree char *sentence = NULL;
+
+	/* Only a living address refuses. */
+	if (number == ECONNREFUSED || number == ECONNRESET)
+		t->reached = MILESTONE_ADDRESS;
+	if (number == ETIMEDOUT) {
+		fail(t, INOX_ERROR_TIMEOUT, "did not take the connection in time");
+		return;
+	}
+	sentence = number == ECONNREFUSED
+			   ? g_strdup("refused the connection")
+			   : g_strdup_printf("cannot be reached: %s", g_strerror(number));
+	fail(t, INOX_ERROR_UNAVAILABLE, sentence);
+}
+
+static void on_writable(void *arg, bool readable, bool writable)
+{
+	struct http_transfer *t = arg;
+	int number = 0;
+	socklen_t length = sizeof(number);
+
+	(void)readable;
+	(void)writable;
+	if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &number, &length) != 0)
+		number = errno;
+	if (number)
+		fail_connect(t, number);
+	else
+		on_connected(t);
+}
+
+/* ---- starting */
+
+static void fail_later(struct http_transfer *t, enum inox_error code, const char *sentence)
+{
+	t->early = g_error_new_literal(INOX_ERROR, (int)code, sentence);
+	loop_timer_arm(t->timer, SPAN_MS(0));
+}
+
+static void dial(struct http_transfer *t)
+{
+	int on = 1;
+
+	t->fd = socket(t->to.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (t->fd < 0) {
+		fail_later(t, INOX_ERROR_UNAVAILABLE, "cannot be asked: no socket");
+		return;
+	}
+	setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (connect(t->fd, (const struct sockaddr *)&t->to.address, t->to.length) != 0 &&
+	    errno != EINPROGRESS) {
+		bool refused = errno == ECONNREFUSED;
+
+		t->reached = refused ? MILESTONE_ADDRESS : MILESTONE_NONE;
+		fail_later(t, INOX_ERROR_UNAVAILABLE,
+			   refused ? "refused the connection" : g_strerror(errno));
+		return;
+	}
+	enter(t, STAGE_CONNECT, t->connect_timeout);
+	t->watch = loop_watch_new(t->client->l, t->fd, on_writable, t);
+	loop_watch_set(t->watch, false, true);
+}
+
+static struct span or_default(struct span asked, struct span otherwise)
+{
+	return asked.us > 0 ? asked : otherwise;
+}
+
+static bool is_one_word(const char *text)
+{
+	for (; *text; text++)
+		if (!g_ascii_isgraph(*text))
+			return false;
+	return true;
+}
+
+static struct evbuffer *compose(const struct http_call *call)
+{
+	struct evbuffer *out = evbuffer_new();
+	char host[ENDPOINT_TEXT];
+
+	endpoint_print(&call->to, host);
+	evbuffer_add_printf(out,
+			    "%s %s HTTP/1.1\r\n"
+			    "Host: %s\r\n"
+			    "Accept: application/json\r\n"
+			    "Accept-Encoding: identity\r\n"
+			    "Connection: close\r\n",
+			    call->method, call->path, host);
+	if (call->body) {
+		evbuffer_add_printf(out,
+				    "Content-Type: application/json\r\n"
+				    "Content-Length: %zu\r\n",
+				    call->body_length);
+	}
+	evbuffer_add(out, "\r\n", 2);
+	if (call->body)
+		evbuffer_add(out, call->body, call->body_length);
+	return out;
+}
+
+struct http_transfer *http_client_start(struct http_client *c, const struct http_call *call,
+					http_done_fn done, void *ctx)
+{
+	struct http_transfer *t = g_new0(struct http_transfer, 1);
+
+	t->client = c;
+	t->link.data = t;
+	t->done = done;
+	t->ctx = ctx;
+	t->to = call->to;
+	t->transport = call->transport;
+	t->reply_limit = call->reply_limit;
+	t->head_only = g_str_equal(call->method, "HEAD");
+	t->connect_timeout = or_default(call->connect_timeout, DEFAULT_CONNECT);
+	t->first_byte_timeout = or_default(call->first_byte_timeout, DEFAULT_FIRST_BYTE);
+	t->total_deadline =
+		mono_add(loop_now(c->l), or_default(call->total_timeout, DEFAULT_TOTAL));
+	t->fd = -1;
+	t->timer = loop_timer_new(c->l, on_timer, t);
+	t->request = compose(call);
+	if (call->transport == TRANSPORT_PSK) {
+		g_strlcpy(t->identity, call->psk_identity, sizeof(t->identity));
+		memcpy(t->key, call->psk_key, sizeof(t->key));
+	} else if (call->transport == TRANSPORT_PINNED) {
+		g_strlcpy(t->fingerprint, call->certificate_sha256, sizeof(t->fingerprint));
+	}
+	g_queue_push_tail_link(&c->transfers, &t->link);
+	if (is_one_word(call->path) && is_one_word(call->method))
+		dial(t);
+	else
+		fail_later(t, INOX_ERROR_INVALID, "cannot be asked: the path is not encoded");
+	return t;
+}
+
+void http_transfer_cancel(struct http_transfer *t)
+{
+	transfer_free(t);
+}
+
+struct http_client *http_client_new(struct loop *l)
+{
+	struct http_client *c = g_new0(struct http_client, 1);
+
+	signal(SIGPIPE, SIG_IGN); /* an agent that goes away is an error of a write, not a death */
+	c->l = l;
+	c->tls = tls_client_new();
+	g_queue_init(&c->transfers);
+	return c;
+}
+
+void http_client_free(struct http_client *c)
+{
+	if (!c)
+		return;
+	while (c->transfers.head)
+		transfer_free(c->transfers.head->data);
+	tls_client_free(c->tls);
+	g_free(c);
+}
