@@ -107,6 +107,11 @@ char *hardware_default(const struct hardware_type *h, unsigned interface)
 	return g_strndup(offers, (size_t)(strchrnul(offers, ',') - offers));
 }
 
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 /* "['direct', 'fake']": what any enabled type offers, sorted, if the name is not among it. */
 static char *others_if_unknown(const struct config *c, unsigned interface, const char *name)
 {
@@ -123,7 +128,7 @@ static char *others_if_unknown(const struct config *c, unsigned interface, const
 	}
 	if (g_ptr_array_find_with_equal_func(all, name, g_str_equal, NULL))
 		return NULL;
-	g_ptr_array_sort_values(all, (GCompareFunc)strcmp);
+	g_ptr_array_sort(all, compare_names);
 	g_ptr_array_add(all, NULL);
 	g_autofree char *joined = g_strjoinv("', '", (char **)all->pdata);
 

@@ -1,7 +1,7 @@
 /* listing.h: GET of a collection: paging, sorting, filters, fields, the "next" link. */
 #pragma once
 
-#include "request.h"
+#include "attributes.h"
 
 enum filter_kind {
 	FILTER_TEXT,     /* equal */
