@@ -21,6 +21,7 @@ struct status_rule {
 
 static const struct status_rule api_rules[API_ERROR_COUNT] = {
 	[API_ERROR_NOT_ACCEPTABLE] = {406, "Not Acceptable", FORM_FAULT},
+	[API_ERROR_NOT_OFFERED] = {501, "Not Implemented", FORM_FAULT},
 	[API_ERROR_VERSION] = {406, "Not Acceptable", FORM_DESCRIPTION},
 	[API_ERROR_ROUTE] = {404, "Not Found", FORM_DESCRIPTION},
 	[API_ERROR_METHOD] = {405, "Method Not Allowed", FORM_DESCRIPTION},
@@ -40,7 +41,7 @@ static const struct status_rule inox_rules[] = {
 	[INOX_ERROR_PEER] = {500, "Internal Server Error", FORM_FAULT},
 	[INOX_ERROR_LIMIT] = {400, "Bad Request", FORM_FAULT},
 	[INOX_ERROR_UNAVAILABLE] = {503, "Service Unavailable", FORM_FAULT},
-	[INOX_ERROR_UNSUPPORTED] = {501, "Not Implemented", FORM_FAULT},
+	[INOX_ERROR_UNSUPPORTED] = {406, "Not Acceptable", FORM_FAULT},
 };
 
 bool api_error_set(GError **error, enum api_error code, const char *format, ...)

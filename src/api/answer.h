@@ -9,6 +9,7 @@
 /* What the wire tells apart beyond enum inox_error. */
 enum api_error {
 	API_ERROR_NOT_ACCEPTABLE, /* the microversion does not have what the request names */
+	API_ERROR_NOT_OFFERED,    /* Ironic has it, this server does not */
 	API_ERROR_VERSION,        /* the microversion itself */
 	API_ERROR_ROUTE,          /* no such path; the sentence may be empty */
 	API_ERROR_METHOD,         /* no such method on this path; the sentence may be empty */

@@ -1,17 +1,14 @@
-/* attributes.h: a resource between JSON and its struct: POST, PATCH and answers, by its table. */
+/* attributes.h: a resource and its table where PATCH, `fields` and sealed secrets are concerned. */
 #pragma once
 
 #include "attr.h"
 #include "request.h"
 
-/* Sets what the POST body holds.  Null stands for absent.  Errors: INVALID, NOT_ACCEPTABLE. */
-bool attributes_create(const struct request *rq, const struct attr_table *t, void *object,
-		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Refuses a patch of what cannot be patched; needs no object. */
 bool attributes_check_patch(const struct patch *p, const struct attr_table *t, unsigned minor,
 			    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Applies a checked patch; the bits of what differs now are added to `changed`.  A root that was
- * removed gets its default; its bit in `removed` is set.  After an error the object is half changed. */
+ * removed gets its default; its bit in `removed` is set. */
 bool attributes_patch(const struct patch *p, const struct attr_table *t, void *object,
 		      attr_set changed, attr_set removed, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Checks the names of a `fields` argument; NOT_ACCEPTABLE for one that is too new.  `further`: names

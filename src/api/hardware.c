@@ -6,25 +6,20 @@
 #include "jsons.h"
 #include "request.h"
 
-enum {
-	BIOS, BOOT, CONSOLE, DEPLOY, FIRMWARE, INSPECT, MANAGEMENT, NETWORK, POWER, RAID, RESCUE,
-	STORAGE, VENDOR
-};
-
 const struct hardware_interface hardware_interfaces[HARDWARE_INTERFACES] = {
-	[BIOS] = {"bios", NODE_ATTR_bios_interface, 40, "bios"},
-	[BOOT] = {"boot", NODE_ATTR_boot_interface, 31, "boot"},
-	[CONSOLE] = {"console", NODE_ATTR_console_interface, 31, "console"},
-	[DEPLOY] = {"deploy", NODE_ATTR_deploy_interface, 31, "deploy"},
-	[FIRMWARE] = {"firmware", NODE_ATTR_firmware_interface, 86, "firmware"},
-	[INSPECT] = {"inspect", NODE_ATTR_inspect_interface, 31, "inspect"},
-	[MANAGEMENT] = {"management", NODE_ATTR_management_interface, 31, "management"},
-	[NETWORK] = {"network", NODE_ATTR_network_interface, 20, "network"},
-	[POWER] = {"power", NODE_ATTR_power_interface, 31, "power"},
-	[RAID] = {"raid", NODE_ATTR_raid_interface, 31, "raid"},
-	[RESCUE] = {"rescue", NODE_ATTR_rescue_interface, 38, "rescue"},
-	[STORAGE] = {"storage", NODE_ATTR_storage_interface, 33, "storage"},
-	[VENDOR] = {"vendor", NODE_ATTR_vendor_interface, 31, NULL},
+	[HARDWARE_BIOS] = {"bios", NODE_ATTR_bios_interface, 40, true},
+	[HARDWARE_BOOT] = {"boot", NODE_ATTR_boot_interface, 31, true},
+	[HARDWARE_CONSOLE] = {"console", NODE_ATTR_console_interface, 31, true},
+	[HARDWARE_DEPLOY] = {"deploy", NODE_ATTR_deploy_interface, 31, true},
+	[HARDWARE_FIRMWARE] = {"firmware", NODE_ATTR_firmware_interface, 86, true},
+	[HARDWARE_INSPECT] = {"inspect", NODE_ATTR_inspect_interface, 31, true},
+	[HARDWARE_MANAGEMENT] = {"management", NODE_ATTR_management_interface, 31, true},
+	[HARDWARE_NETWORK] = {"network", NODE_ATTR_network_interface, 20, true},
+	[HARDWARE_POWER] = {"power", NODE_ATTR_power_interface, 31, true},
+	[HARDWARE_RAID] = {"raid", NODE_ATTR_raid_interface, 31, true},
+	[HARDWARE_RESCUE] = {"rescue", NODE_ATTR_rescue_interface, 38, true},
+	[HARDWARE_STORAGE] = {"storage", NODE_ATTR_storage_interface, 33, true},
+	[HARDWARE_VENDOR] = {"vendor", NODE_ATTR_vendor_interface, 31, false},
 };
 
 #define AGENT_PROPERTIES                                                                         \
@@ -54,20 +49,20 @@ static const struct hardware_property redfish_properties[] = {
 
 static const struct hardware_type types[] = {
 	{.name = "fake-hardware",
-	 .offers = {[BIOS] = "fake,no-bios", [BOOT] = "fake,ipxe,pxe",
-		    [CONSOLE] = "fake,no-console", [DEPLOY] = "fake,direct",
-		    [FIRMWARE] = "fake,no-firmware", [INSPECT] = "fake,no-inspect",
-		    [MANAGEMENT] = "fake,noop", [NETWORK] = "noop", [POWER] = "fake",
-		    [RAID] = "fake,no-raid", [RESCUE] = "fake,no-rescue", [STORAGE] = "noop",
-		    [VENDOR] = "fake,no-vendor"},
+	 .offers = {[HARDWARE_BIOS] = "fake,no-bios", [HARDWARE_BOOT] = "fake,ipxe,pxe",
+		    [HARDWARE_CONSOLE] = "fake,no-console", [HARDWARE_DEPLOY] = "fake,direct",
+		    [HARDWARE_FIRMWARE] = "fake,no-firmware", [HARDWARE_INSPECT] = "fake,no-inspect",
+		    [HARDWARE_MANAGEMENT] = "fake,noop", [HARDWARE_NETWORK] = "noop", [HARDWARE_POWER] = "fake",
+		    [HARDWARE_RAID] = "fake,no-raid", [HARDWARE_RESCUE] = "fake,no-rescue", [HARDWARE_STORAGE] = "noop",
+		    [HARDWARE_VENDOR] = "fake,no-vendor"},
 	 .properties = fake_properties,
 	 .boot_devices = "pxe"},
 	{.name = "redfish",
-	 .offers = {[BIOS] = "no-bios", [BOOT] = "ipxe,pxe", [CONSOLE] = "no-console",
-		    [DEPLOY] = "direct", [FIRMWARE] = "no-firmware", [INSPECT] = "no-inspect",
-		    [MANAGEMENT] = "redfish", [NETWORK] = "noop", [POWER] = "redfish",
-		    [RAID] = "no-raid", [RESCUE] = "no-rescue", [STORAGE] = "noop",
-		    [VENDOR] = "no-vendor"},
+	 .offers = {[HARDWARE_BIOS] = "no-bios", [HARDWARE_BOOT] = "ipxe,pxe", [HARDWARE_CONSOLE] = "no-console",
+		    [HARDWARE_DEPLOY] = "direct", [HARDWARE_FIRMWARE] = "no-firmware", [HARDWARE_INSPECT] = "no-inspect",
+		    [HARDWARE_MANAGEMENT] = "redfish", [HARDWARE_NETWORK] = "noop", [HARDWARE_POWER] = "redfish",
+		    [HARDWARE_RAID] = "no-raid", [HARDWARE_RESCUE] = "no-rescue", [HARDWARE_STORAGE] = "noop",
+		    [HARDWARE_VENDOR] = "no-vendor"},
 	 .properties = redfish_properties,
 	 .boot_devices = "pxe,disk,cdrom"},
 };
@@ -100,9 +95,9 @@ bool hardware_check_config(const struct config *c, GError **error)
 	return true;
 }
 
-char *hardware_default(const struct hardware_type *h, unsigned interface)
+char *hardware_default(const struct hardware_type *h, enum hardware_kind kind)
 {
-	const char *offers = h->offers[interface];
+	const char *offers = h->offers[kind];
 
 	return g_strndup(offers, (size_t)(strchrnul(offers, ',') - offers));
 }
@@ -113,14 +108,14 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* "['direct', 'fake']": what any enabled type offers, sorted, if the name is not among it. */
-static char *others_if_unknown(const struct config *c, unsigned interface, const char *name)
+static char *others_if_unknown(const struct config *c, enum hardware_kind kind, const char *name)
 {
 	const char *const *enabled = config_list(c, OPTION_DEFAULT_enabled_hardware_types);
 	g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(g_free);
 
 	for (size_t i = 0; enabled[i]; i++) {
 		const struct hardware_type *h = find_built_in(enabled[i]);
-		g_auto(GStrv) offers = g_strsplit(h ? h->offers[interface] : "", ",", -1);
+		g_auto(GStrv) offers = g_strsplit(h ? h->offers[kind] : "", ",", -1);
 
 		for (size_t j = 0; offers[j]; j++)
 			if (!g_ptr_array_find_with_equal_func(all, offers[j], g_str_equal, NULL))
@@ -135,20 +130,20 @@ static char *others_if_unknown(const struct config *c, unsigned interface, const
 	return g_strdup_printf("['%s']", joined);
 }
 
-static bool settle_one(const struct config *c, const struct hardware_type *h, unsigned interface,
+static bool settle_one(const struct config *c, const struct hardware_type *h, enum hardware_kind kind,
 		       struct node *n, attr_set changed, GError **error)
 {
-	const struct hardware_interface *i = &hardware_interfaces[interface];
+	const struct hardware_interface *i = &hardware_interfaces[kind];
 	char **name = (char **)(void *)((char *)n + node_attrs.attrs[i->attr].offset);
 
 	if (!*name) {
-		*name = hardware_default(h, interface);
+		*name = hardware_default(h, kind);
 		attr_set_add(changed, i->attr);
 		return true;
 	}
-	if (word_in_list(h->offers[interface], *name))
+	if (word_in_list(h->offers[kind], *name))
 		return true;
-	g_autofree char *valid = others_if_unknown(c, interface, *name);
+	g_autofree char *valid = others_if_unknown(c, kind, *name);
 
 	if (valid)
 		return inox_error_set(error, INOX_ERROR_INVALID,
@@ -165,7 +160,7 @@ static bool settle_one(const struct config *c, const struct hardware_type *h, un
 bool hardware_settle(const struct config *c, const struct hardware_type *h, struct node *n,
 		     attr_set changed, GError **error)
 {
-	for (unsigned i = 0; i < HARDWARE_INTERFACES; i++)
+	for (enum hardware_kind i = 0; i < HARDWARE_INTERFACES; i++)
 		if (!settle_one(c, h, i, n, changed, error))
 			return false;
 	return true;
@@ -195,18 +190,18 @@ static char *image_problem(const struct node *n)
 			       n->uuid.s);
 }
 
-char *hardware_problem(const struct hardware_type *h, unsigned interface, const struct node *n)
+char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind, const struct node *n)
 {
-	g_autoptr(json_t) value = attr_to_json(&node_attrs, n, hardware_interfaces[interface].attr);
+	g_autoptr(json_t) value = attr_to_json(&node_attrs, n, hardware_interfaces[kind].attr);
 	const char *name = json_string_value(value);
 
 	if (name && g_str_has_prefix(name, "no-"))
 		return g_strdup_printf("Driver %s does not support %s (disabled or not "
 				       "implemented).",
-				       h->name, hardware_interfaces[interface].kind);
-	if (interface == POWER || interface == MANAGEMENT)
+				       h->name, hardware_interfaces[kind].kind);
+	if (kind == HARDWARE_POWER || kind == HARDWARE_MANAGEMENT)
 		return missing_properties(h, n);
-	if (interface == DEPLOY && g_strcmp0(name, "direct") == 0)
+	if (kind == HARDWARE_DEPLOY && g_strcmp0(name, "direct") == 0)
 		return image_problem(n);
 	return NULL;
 }

@@ -9,13 +9,28 @@
 #include "config.h"
 #include "node.h"
 
-#define HARDWARE_INTERFACES 13
+enum hardware_kind {
+	HARDWARE_BIOS,
+	HARDWARE_BOOT,
+	HARDWARE_CONSOLE,
+	HARDWARE_DEPLOY,
+	HARDWARE_FIRMWARE,
+	HARDWARE_INSPECT,
+	HARDWARE_MANAGEMENT,
+	HARDWARE_NETWORK,
+	HARDWARE_POWER,
+	HARDWARE_RAID,
+	HARDWARE_RESCUE,
+	HARDWARE_STORAGE,
+	HARDWARE_VENDOR,
+	HARDWARE_INTERFACES
+};
 
 struct hardware_interface {
-	const char *kind;        /* "power": the attribute is power_interface */
-	enum node_attr attr;     /* of the node */
-	unsigned since;          /* microversion */
-	const char *label;       /* in validate: NULL if it is not listed there */
+	const char *kind;    /* "power": the attribute is power_interface */
+	enum node_attr attr; /* of the node */
+	unsigned since;      /* microversion */
+	bool validated;      /* stands in GET .../validate */
 };
 
 struct hardware_property {
@@ -26,7 +41,7 @@ struct hardware_property {
 
 struct hardware_type {
 	const char *name;
-	/* For each kind, in the order of hardware_interfaces[]: names, comma separated, default first. */
+	/* For each kind, names, comma separated, default first. */
 	const char *offers[HARDWARE_INTERFACES];
 	const struct hardware_property *properties; /* ends with a NULL name */
 	const char *boot_devices;                   /* comma separated */
@@ -43,6 +58,6 @@ bool hardware_check_config(const struct config *c, GError **error) G_GNUC_WARN_U
 bool hardware_settle(const struct config *c, const struct hardware_type *h, struct node *n,
 		     attr_set changed, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* First name of a comma list; the caller frees it. */
-char *hardware_default(const struct hardware_type *h, unsigned interface);
+char *hardware_default(const struct hardware_type *h, enum hardware_kind kind);
 /* Why the interface cannot work for this node, as a sentence (the caller frees it); NULL if it can. */
-char *hardware_problem(const struct hardware_type *h, unsigned interface, const struct node *n);
+char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind, const struct node *n);

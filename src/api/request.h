@@ -105,8 +105,6 @@ bool request_looks_like_uuid(const char *text);
 json_t *request_links(const struct request *rq, const char *path);
 /* Refuses keys of the body that are not in the comma list: "Unexpected arguments: a, b". */
 bool request_check_keys(const json_t *body, const char *allowed, GError **error);
-/* The value as Python writes it, because the sentences of Ironic quote values that way. */
-char *request_python(const json_t *value);
 /* BUSY if the node is reserved. */
 bool request_check_unlocked(const struct node *n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* 202 with the Location of the node's states, and the conductor is poked after the commit. */
