@@ -1,5 +1,6 @@
 #include "attributes.h"
 
+#include <stdint.h>
 #include <string.h>
 
 static int compare_names(const void *a, const void *b)

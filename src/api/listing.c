@@ -2,35 +2,21 @@
 
 #include <string.h>
 
-/* Filters that the store cannot express are tried on the rows it returns. */
-struct local_filter {
-	const struct filter_rule *rule;
-	const char *text; /* borrowed from the request */
-	char **words;     /* FILTER_ANY_OF */
-};
-
 struct listing {
 	struct request *rq;
 	const struct collection *c;
 	GArray *filters;     /* struct store_filter */
 	GPtrArray *values;   /* json_t *: what the filters point to */
-	GPtrArray *locals;   /* struct local_filter * */
 	GArray *columns;     /* unsigned */
 	GString *arguments;  /* what "next" repeats */
 	char **fields;       /* NULL without the argument */
 	const char *marker;
+	const struct filter_rule *either; /* the one filter that the store cannot express */
+	const char *either_text;
 	int sort_attr;
 	unsigned limit;
 	bool descending, detail, nothing;
 };
-
-static void local_free(void *data)
-{
-	struct local_filter *f = data;
-
-	g_strfreev(f->words);
-	g_free(f);
-}
 
 static void value_free(void *data)
 {
@@ -42,7 +28,6 @@ static void listing_init(struct listing *l, struct request *rq, const struct col
 	*l = (struct listing){.rq = rq, .c = c, .sort_attr = -1};
 	l->filters = g_array_new(FALSE, FALSE, sizeof(struct store_filter));
 	l->values = g_ptr_array_new_with_free_func(value_free);
-	l->locals = g_ptr_array_new_with_free_func(local_free);
 	l->columns = g_array_new(FALSE, FALSE, sizeof(unsigned));
 	l->arguments = g_string_new(NULL);
 }
@@ -51,7 +36,6 @@ static void listing_clear(struct listing *l)
 {
 	g_array_unref(l->filters);
 	g_ptr_array_unref(l->values);
-	g_ptr_array_unref(l->locals);
 	g_array_unref(l->columns);
 	g_string_free(l->arguments, TRUE);
 	g_strfreev(l->fields);
@@ -68,9 +52,9 @@ static void repeat(struct listing *l, const char *name, const char *value)
 }
 
 /* Takes the value. */
-static void add_filter(struct listing *l, unsigned attr, json_t *value, bool negate)
+static void add_filter(struct listing *l, unsigned attr, json_t *value, enum store_match match)
 {
-	struct store_filter f = {.attr = attr, .value = value, .negate = negate};
+	struct store_filter f = {.attr = attr, .value = value, .match = match};
 
 	if (value)
 		g_ptr_array_add(l->values, value);
@@ -85,18 +69,22 @@ static void add_column(struct listing *l, unsigned attr)
 	g_array_append_val(l->columns, attr);
 }
 
-static void add_local(struct listing *l, const struct filter_rule *rule, const char *text)
+static void add_words(struct listing *l, const struct filter_rule *rule, const char *text)
 {
-	struct local_filter *f = g_new0(struct local_filter, 1);
+	g_auto(GStrv) words = g_strsplit(text, ",", -1);
+	json_t *list = json_array();
 
-	f->rule = rule;
-	f->text = text;
-	if (rule->kind == FILTER_ANY_OF)
-		f->words = g_strsplit(text, ",", -1);
-	g_ptr_array_add(l->locals, f);
+	for (size_t i = 0; words[i]; i++)
+		json_array_append_new(list, json_string(words[i]));
+	add_filter(l, rule->attr, list, STORE_ANY_OF);
+}
+
+static void add_either(struct listing *l, const struct filter_rule *rule, const char *text)
+{
+	l->either = rule;
+	l->either_text = text;
 	add_column(l, rule->attr);
-	if (rule->kind == FILTER_EITHER)
-		add_column(l, rule->other);
+	add_column(l, rule->other);
 }
 
 static bool add_state(struct listing *l, const struct filter_rule *rule, const char *text,
@@ -105,7 +93,7 @@ static bool add_state(struct listing *l, const struct filter_rule *rule, const c
 	if (provision_state_parse(text) < 0)
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "Provision state \"%s\" is not valid", text);
-	add_filter(l, rule->attr, json_string(text), false);
+	add_filter(l, rule->attr, json_string(text), STORE_EQUAL);
 	return true;
 }
 
@@ -121,7 +109,7 @@ static bool add_fault(struct listing *l, const struct filter_rule *rule, const c
 				      "('power failure', 'clean failure', 'rescue abort failure', "
 				      "'service failure')",
 				      text);
-	add_filter(l, rule->attr, json_string(text), false);
+	add_filter(l, rule->attr, json_string(text), STORE_EQUAL);
 	return true;
 }
 
@@ -133,7 +121,7 @@ static bool add_uuid(struct listing *l, const struct filter_rule *rule, const ch
 	if (!uuid_parse(text, &u, NULL))
 		return inox_error_set(error, INOX_ERROR_INVALID, "Expected UUID for %s: %s",
 				      rule->argument, text);
-	add_filter(l, rule->attr, json_string(u.s), false);
+	add_filter(l, rule->attr, json_string(u.s), STORE_EQUAL);
 	return true;
 }
 
@@ -148,7 +136,7 @@ static bool add_mac(struct listing *l, const struct filter_rule *rule, const cha
 				      "Expected valid MAC address for %s: %s", rule->argument,
 				      text);
 	mac_print(m, canonical);
-	add_filter(l, rule->attr, json_string(canonical), false);
+	add_filter(l, rule->attr, json_string(canonical), STORE_EQUAL);
 	return true;
 }
 
@@ -159,7 +147,7 @@ static bool add_node(struct listing *l, const struct filter_rule *rule, const ch
 
 	if (!n)
 		return false;
-	add_filter(l, rule->attr, json_string(n->uuid.s), false);
+	add_filter(l, rule->attr, json_string(n->uuid.s), STORE_EQUAL);
 	return true;
 }
 
@@ -170,10 +158,12 @@ static bool add_truth(struct listing *l, const struct filter_rule *rule, const c
 
 	if (!request_parse_bool(rule->argument, text, &truth, error))
 		return false;
+	const struct store_filter is_set = {.attr = rule->attr, .negate = truth};
+
 	if (rule->kind == FILTER_IS_SET)
-		add_filter(l, rule->attr, NULL, truth);
+		g_array_append_val(l->filters, is_set);
 	else
-		add_filter(l, rule->attr, json_boolean(truth), false);
+		add_filter(l, rule->attr, json_boolean(truth), STORE_EQUAL);
 	return true;
 }
 
@@ -187,7 +177,7 @@ static bool parse_filter(struct listing *l, const struct filter_rule *rule, cons
 				     rule->since);
 	repeat(l, rule->argument, text);
 	switch (rule->kind) {
-	case FILTER_TEXT: add_filter(l, rule->attr, json_string(text), false); return true;
+	case FILTER_TEXT: add_filter(l, rule->attr, json_string(text), STORE_EQUAL); return true;
 	case FILTER_UUID: return add_uuid(l, rule, text, error);
 	case FILTER_MAC: return add_mac(l, rule, text, error);
 	case FILTER_BOOL:
@@ -199,10 +189,12 @@ static bool parse_filter(struct listing *l, const struct filter_rule *rule, cons
 		l->nothing |= strcmp(text, config_host(l->rq->api->config)) != 0;
 		return true;
 	case FILTER_CONTAINS:
-	case FILTER_ANY_OF:
+		add_filter(l, rule->attr, json_string(text), STORE_CONTAINS);
+		return true;
+	case FILTER_ANY_OF: add_words(l, rule, text); return true;
 	case FILTER_EITHER: break;
 	}
-	add_local(l, rule, text);
+	add_either(l, rule, text);
 	return true;
 }
 
@@ -335,27 +327,10 @@ static bool text_equals(const struct listing *l, const void *row, unsigned attr,
 	return g_strcmp0(json_string_value(value), text) == 0;
 }
 
-static bool local_matches(const struct listing *l, const struct local_filter *f, const void *row)
-{
-	g_autoptr(json_t) value = attr_to_json(l->c->table, row, f->rule->attr);
-	const char *text = json_string_value(value);
-
-	if (f->rule->kind == FILTER_EITHER)
-		return text_equals(l, row, f->rule->attr, f->text) ||
-		       text_equals(l, row, f->rule->other, f->text);
-	if (!text)
-		return false;
-	if (f->rule->kind == FILTER_CONTAINS)
-		return strcasestr(text, f->text) != NULL;
-	return g_strv_contains((const char *const *)f->words, text);
-}
-
 static bool row_matches(const struct listing *l, const void *row)
 {
-	for (unsigned i = 0; i < l->locals->len; i++)
-		if (!local_matches(l, g_ptr_array_index(l->locals, i), row))
-			return false;
-	return true;
+	return !l->either || text_equals(l, row, l->either->attr, l->either_text) ||
+	       text_equals(l, row, l->either->other, l->either_text);
 }
 
 static const char *row_uuid(const struct listing *l, const void *row)

@@ -1,4 +1,5 @@
 /* PUT and GET of /v1/nodes/<node>/states/..., maintenance, validate, flow. */
+#include <stdint.h>
 #include <string.h>
 
 #include "config_drive.h"

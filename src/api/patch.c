@@ -1,5 +1,6 @@
 #include "patch.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "errors.h"
@@ -34,7 +35,7 @@ static bool path_is_valid(const char *path)
 
 	if (*path != '/')
 		return false;
-	for (const char *at = path + 1; *at; at = g_utf8_next_char(at)) {
+	for (const char *at = path + 1; *at; at += g_utf8_skip[(unsigned char)*at]) {
 		gunichar c = g_utf8_get_char(at);
 
 		if (c == '/' && empty)

@@ -87,6 +87,8 @@ const struct route *route_find(const char *method, const char *path, char **ret_
 
 /* Everything between the HTTP server and the handlers (dispatch.c). */
 void request_dispatch(void *api, struct http_request *http);
+/* Answers 413 before a body is read that its route does not take. */
+void request_check_head(void *api, struct http_request *http);
 
 /* ---- small things that handlers share (request.c) */
 

@@ -1,5 +1,6 @@
 #include "steps_schema.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "errors.h"
