@@ -5,7 +5,7 @@
 #include "errors.h"
 #include "jsons.h"
 
-G_DEFINE_QUARK(inox-api-error, api_error)
+G_DEFINE_QUARK(inox - api - error, api_error)
 
 enum form {
 	FORM_FAULT,       /* {"faultcode", "faultstring", "debuginfo"}, raised by a handler */
@@ -85,9 +85,8 @@ struct answer answer_for_error(const GError *error)
 {
 	const struct status_rule *rule = rule_of(error);
 	/* What went wrong inside (file names, errno) is for the log only. */
-	g_autofree char *sentence =
-		rule->status == 500 ? g_strdup("An unknown exception occurred.")
-				    : g_utf8_make_valid(error->message, -1);
+	g_autofree char *sentence = rule->status == 500 ? g_strdup("An unknown exception occurred.")
+							: g_utf8_make_valid(error->message, -1);
 	g_autoptr(json_t) inner = fault(rule, sentence);
 
 	if (rule->form == FORM_FLAT)

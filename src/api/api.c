@@ -5,8 +5,7 @@
 #include "request.h"
 
 struct api *api_new(struct loop *l, const struct config *c, struct store *s,
-		    const struct seal_key *public_half, api_poke_fn poke, void *ctx,
-		    GError **error)
+		    const struct seal_key *public_half, api_poke_fn poke, void *ctx, GError **error)
 {
 	if (!hardware_check_config(c, error))
 		return NULL;

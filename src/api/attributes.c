@@ -44,8 +44,7 @@ bool attributes_check_patch(const struct patch *p, const struct attr_table *t, u
 }
 
 /* The attributes that the patch names, as a document of their own copies. */
-static json_t *patch_document(const struct patch *p, const struct attr_table *t,
-			      const void *object)
+static json_t *patch_document(const struct patch *p, const struct attr_table *t, const void *object)
 {
 	json_t *document = json_object();
 
@@ -96,8 +95,8 @@ bool attributes_patch(const struct patch *p, const struct attr_table *t, void *o
 	if (!patch_apply(p, document, error) || !fill_removed(p, t, document, removed, error))
 		return false;
 	attrs_copy(t, object, before);
-	bool fits = attrs_from_json(&as_patch, object, document, A_PATCH, API_MINOR_MAX, named,
-				    error);
+	bool fits =
+		attrs_from_json(&as_patch, object, document, A_PATCH, API_MINOR_MAX, named, error);
 
 	for (unsigned i = 0; i < t->count; i++)
 		if (attr_set_has(named, i) && !attr_is_equal(t, before, object, i))

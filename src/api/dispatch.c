@@ -62,8 +62,8 @@ static bool find_route(struct request *rq, GError **error)
 {
 	g_autofree char *path = cut_json(rq), *allowed = NULL;
 
-	rq->route = route_find(http_request_method(rq->http), path, &rq->ident, &rq->detail,
-			       &allowed);
+	rq->route =
+		route_find(http_request_method(rq->http), path, &rq->ident, &rq->detail, &allowed);
 	if (rq->route)
 		return true;
 	if (!allowed)
@@ -131,10 +131,11 @@ static size_t body_limit(const struct route *r)
 
 static bool refuse_size(size_t limit, GError **error)
 {
-	return api_error_set(error, API_ERROR_BODY_SIZE,
-			     "Request body is too large. The limit is %zu bytes. Please contact the "
-			     "service administrator.",
-			     limit);
+	return api_error_set(
+		error, API_ERROR_BODY_SIZE,
+		"Request body is too large. The limit is %zu bytes. Please contact the "
+		"service administrator.",
+		limit);
 }
 
 static bool parse_body(struct request *rq, GError **error)

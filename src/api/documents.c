@@ -14,12 +14,11 @@ static json_t *version_document(const struct request *rq)
 bool document_root(struct request *rq, GError **error)
 {
 	(void)error;
-	rq->reply = json_pack("{s:s, s:s, s:o, s:[o]}", "name", "OpenStack Ironic API",
-			      "description",
-			      "Ironic is an OpenStack project which enables the provision and "
-			      "management of baremetal machines.",
-			      "default_version", version_document(rq), "versions",
-			      version_document(rq));
+	rq->reply = json_pack(
+		"{s:s, s:s, s:o, s:[o]}", "name", "OpenStack Ironic API", "description",
+		"Ironic is an OpenStack project which enables the provision and "
+		"management of baremetal machines.",
+		"default_version", version_document(rq), "versions", version_document(rq));
 	return true;
 }
 
@@ -28,20 +27,23 @@ bool document_v1(struct request *rq, GError **error)
 	static const struct {
 		const char *name;
 		unsigned since;
-	} resources[] = {{"chassis", 1},     {"nodes", 1},        {"ports", 1},
-			 {"drivers", 1},     {"portgroups", 23},  {"volume", 32},
-			 {"lookup", 22},     {"heartbeat", 22},   {"conductors", 49},
-			 {"allocations", 52}, {"events", 54},     {"deploy_templates", 55},
-			 {"shards", 82},     {"continue_inspection", 84}, {"runbooks", 92}};
+	} resources[] = {{"chassis", 1},     {"nodes", 1},
+			 {"ports", 1},       {"drivers", 1},
+			 {"portgroups", 23}, {"volume", 32},
+			 {"lookup", 22},     {"heartbeat", 22},
+			 {"conductors", 49}, {"allocations", 52},
+			 {"events", 54},     {"deploy_templates", 55},
+			 {"shards", 82},     {"continue_inspection", 84},
+			 {"runbooks", 92}};
 	g_autofree char *self = g_strdup_printf("%s/v1/", rq->base);
 
 	(void)error;
-	rq->reply = json_pack(
-		"{s:s, s:[{s:s, s:s}, {s:s, s:s, s:s}], s:{s:s, s:s}}", "id", "v1", "links", "href",
-		self, "rel", "self", "href",
-		"https://docs.openstack.org//ironic/latest/contributor//webapi.html", "rel",
-		"describedby", "type", "text/html", "media_types", "base", "application/json", "type",
-		"application/vnd.openstack.ironic.v1+json");
+	rq->reply =
+		json_pack("{s:s, s:[{s:s, s:s}, {s:s, s:s, s:s}], s:{s:s, s:s}}", "id", "v1",
+			  "links", "href", self, "rel", "self", "href",
+			  "https://docs.openstack.org//ironic/latest/contributor//webapi.html",
+			  "rel", "describedby", "type", "text/html", "media_types", "base",
+			  "application/json", "type", "application/vnd.openstack.ironic.v1+json");
 	for (size_t i = 0; i < G_N_ELEMENTS(resources); i++) {
 		g_autofree char *path = g_strdup_printf("%s/", resources[i].name);
 
@@ -63,9 +65,9 @@ bool document_health(struct request *rq, GError **error)
 
 static const char *resource_of(const struct request *rq)
 {
-	static const char *const names[] = {"portgroups", "chassis",    "allocations",
+	static const char *const names[] = {"portgroups",       "chassis",  "allocations",
 					    "deploy_templates", "runbooks", "connectors",
-					    "targets",    "volume",     "events"};
+					    "targets",          "volume",   "events"};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
 		if (strstr(rq->route->path, names[i]))
@@ -84,12 +86,9 @@ bool absent_element(struct request *rq, GError **error)
 {
 	static const struct {
 		const char *resource, *noun;
-	} nouns[] = {{"portgroups", "Portgroup"},
-		     {"chassis", "Chassis"},
-		     {"allocations", "Allocation"},
-		     {"deploy_templates", "Deploy template"},
-		     {"runbooks", "Runbook"},
-		     {"connectors", "Volume connector"},
+	} nouns[] = {{"portgroups", "Portgroup"},   {"chassis", "Chassis"},
+		     {"allocations", "Allocation"}, {"deploy_templates", "Deploy template"},
+		     {"runbooks", "Runbook"},       {"connectors", "Volume connector"},
 		     {"targets", "Volume target"}};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(nouns); i++)

@@ -58,7 +58,8 @@ static bool select_fields(const struct request *rq, json_t *object, GError **err
 		if (!json_object_get(object, fields[i]))
 			return inox_error_set(error, INOX_ERROR_INVALID,
 					      "Field(s) \"%s\" are not valid", fields[i]);
-	json_object_foreach_safe(object, next, key, value) {
+	json_object_foreach_safe(object, next, key, value)
+	{
 		if (strcmp(key, "links") != 0 && !g_strv_contains((const char *const *)fields, key))
 			json_object_del(object, key);
 	}
@@ -81,8 +82,9 @@ static bool parse_driver_arguments(const struct request *rq, bool *ret_detail, b
 	if (detail && !request_parse_bool("detail", detail, ret_detail, error))
 		return false;
 	if (*ret_detail && request_argument(rq, "fields"))
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "Can not specify ?detail=True and fields in the same request.");
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"Can not specify ?detail=True and fields in the same request.");
 	return true;
 }
 

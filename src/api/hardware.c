@@ -22,13 +22,21 @@ const struct hardware_interface hardware_interfaces[HARDWARE_INTERFACES] = {
 	[HARDWARE_VENDOR] = {"vendor", NODE_ATTR_vendor_interface, 31, false},
 };
 
-#define AGENT_PROPERTIES                                                                         \
-	{"agent_address", "Numeric address of the node while its ramdisk runs; without it one is " \
-			  "taken from [boot]address_pool. Optional.", false},                     \
-	{"agent_transport", "How the channel to the agent is secured: psk, pinned or http; "     \
-			    "default is [agent]transport. Optional.", false},                     \
-	{"agent_poll_only", "Passive mode for this node, whatever [agent]poll_only says. "       \
-			    "Optional.", false}
+#define AGENT_PROPERTIES                                                               \
+	{"agent_address",                                                              \
+	 "Numeric address of the node while its ramdisk runs; without it one is "      \
+	 "taken from [boot]address_pool. Optional.",                                   \
+	 false},                                                                       \
+		{"agent_transport",                                                    \
+		 "How the channel to the agent is secured: psk, pinned or http; "      \
+		 "default is [agent]transport. Optional.",                             \
+		 false},                                                               \
+	{                                                                              \
+		"agent_poll_only",                                                     \
+			"Passive mode for this node, whatever [agent]poll_only says. " \
+			"Optional.",                                                   \
+			false                                                          \
+	}
 
 static const struct hardware_property fake_properties[] = {AGENT_PROPERTIES, {NULL, NULL, false}};
 
@@ -49,19 +57,34 @@ static const struct hardware_property redfish_properties[] = {
 
 static const struct hardware_type types[] = {
 	{.name = "fake-hardware",
-	 .offers = {[HARDWARE_BIOS] = "fake,no-bios", [HARDWARE_BOOT] = "fake,ipxe,pxe",
-		    [HARDWARE_CONSOLE] = "fake,no-console", [HARDWARE_DEPLOY] = "fake,direct",
-		    [HARDWARE_FIRMWARE] = "fake,no-firmware", [HARDWARE_INSPECT] = "fake,no-inspect",
-		    [HARDWARE_MANAGEMENT] = "fake,noop", [HARDWARE_NETWORK] = "noop", [HARDWARE_POWER] = "fake",
-		    [HARDWARE_RAID] = "fake,no-raid", [HARDWARE_RESCUE] = "fake,no-rescue", [HARDWARE_STORAGE] = "noop",
+	 .offers = {[HARDWARE_BIOS] = "fake,no-bios",
+		    [HARDWARE_BOOT] = "fake,ipxe,pxe",
+		    [HARDWARE_CONSOLE] = "fake,no-console",
+		    [HARDWARE_DEPLOY] = "fake,direct",
+		    [HARDWARE_FIRMWARE] = "fake,no-firmware",
+		    [HARDWARE_INSPECT] = "fake,no-inspect",
+		    [HARDWARE_MANAGEMENT] = "fake,noop",
+		    [HARDWARE_NETWORK] = "noop",
+		    [HARDWARE_POWER] = "fake",
+		    [HARDWARE_RAID] = "fake,no-raid",
+		    [HARDWARE_RESCUE] = "fake,no-rescue",
+		    [HARDWARE_STORAGE] = "noop",
 		    [HARDWARE_VENDOR] = "fake,no-vendor"},
 	 .properties = fake_properties,
 	 .boot_devices = "pxe"},
 	{.name = "redfish",
-	 .offers = {[HARDWARE_BIOS] = "no-bios", [HARDWARE_BOOT] = "ipxe,pxe", [HARDWARE_CONSOLE] = "no-console",
-		    [HARDWARE_DEPLOY] = "direct", [HARDWARE_FIRMWARE] = "no-firmware", [HARDWARE_INSPECT] = "no-inspect",
-		    [HARDWARE_MANAGEMENT] = "redfish", [HARDWARE_NETWORK] = "noop", [HARDWARE_POWER] = "redfish",
-		    [HARDWARE_RAID] = "no-raid", [HARDWARE_RESCUE] = "no-rescue", [HARDWARE_STORAGE] = "noop",
+	 .offers = {[HARDWARE_BIOS] = "no-bios",
+		    [HARDWARE_BOOT] = "ipxe,pxe",
+		    [HARDWARE_CONSOLE] = "no-console",
+		    [HARDWARE_DEPLOY] = "direct",
+		    [HARDWARE_FIRMWARE] = "no-firmware",
+		    [HARDWARE_INSPECT] = "no-inspect",
+		    [HARDWARE_MANAGEMENT] = "redfish",
+		    [HARDWARE_NETWORK] = "noop",
+		    [HARDWARE_POWER] = "redfish",
+		    [HARDWARE_RAID] = "no-raid",
+		    [HARDWARE_RESCUE] = "no-rescue",
+		    [HARDWARE_STORAGE] = "noop",
 		    [HARDWARE_VENDOR] = "no-vendor"},
 	 .properties = redfish_properties,
 	 .boot_devices = "pxe,disk,cdrom"},
@@ -130,8 +153,8 @@ static char *others_if_unknown(const struct config *c, enum hardware_kind kind, 
 	return g_strdup_printf("['%s']", joined);
 }
 
-static bool settle_one(const struct config *c, const struct hardware_type *h, enum hardware_kind kind,
-		       struct node *n, attr_set changed, GError **error)
+static bool settle_one(const struct config *c, const struct hardware_type *h,
+		       enum hardware_kind kind, struct node *n, attr_set changed, GError **error)
 {
 	const struct hardware_interface *i = &hardware_interfaces[kind];
 	char **name = (char **)(void *)((char *)n + node_attrs.attrs[i->attr].offset);

@@ -5,11 +5,11 @@
 struct listing {
 	struct request *rq;
 	const struct collection *c;
-	GArray *filters;     /* struct store_filter */
-	GPtrArray *values;   /* json_t *: what the filters point to */
-	GArray *columns;     /* unsigned */
-	GString *arguments;  /* what "next" repeats */
-	char **fields;       /* NULL without the argument */
+	GArray *filters;    /* struct store_filter */
+	GPtrArray *values;  /* json_t *: what the filters point to */
+	GArray *columns;    /* unsigned */
+	GString *arguments; /* what "next" repeats */
+	char **fields;      /* NULL without the argument */
 	const char *marker;
 	const struct filter_rule *either; /* the one filter that the store cannot express */
 	const char *either_text;
@@ -286,8 +286,7 @@ static bool parse_marker(struct listing *l, GError **error)
 	l->marker = request_argument(l->rq, "marker");
 	if (!l->marker || uuid_parse(l->marker, &u, NULL))
 		return true;
-	return inox_error_set(error, INOX_ERROR_INVALID, "Expected UUID for marker: %s",
-			      l->marker);
+	return inox_error_set(error, INOX_ERROR_INVALID, "Expected UUID for marker: %s", l->marker);
 }
 
 static bool parse_all(struct listing *l, bool detail, GError **error)

@@ -45,5 +45,5 @@ bool listing_reply(struct request *rq, const struct collection *c, const char *p
 		   const struct store_filter *fixed, unsigned fixed_count, bool detail,
 		   GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The `fields` argument of a single object; *ret_fields is NULL without one. */
-bool listing_parse_fields(const struct request *rq, const struct collection *c,
-			  char ***ret_fields, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool listing_parse_fields(const struct request *rq, const struct collection *c, char ***ret_fields,
+			  GError **error) G_GNUC_WARN_UNUSED_RESULT;

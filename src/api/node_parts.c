@@ -12,7 +12,7 @@
 
 static bool trait_is_valid(const char *trait)
 {
-	static const char *const prefixes[] = {"CUSTOM_", "HW_",     "OWNER_",
+	static const char *const prefixes[] = {"CUSTOM_",  "HW_",      "OWNER_",
 					       "STORAGE_", "COMPUTE_", "MISC_"};
 	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
 
@@ -35,10 +35,11 @@ static bool check_trait(const char *noun, const json_t *value, GError **error)
 		return true;
 	g_autofree char *shown = attr_repr(value);
 
-	return inox_error_set(error, INOX_ERROR_INVALID,
-			      "Schema error for %s: %s is not valid under any of the given schemas. "
-			      "Possible root cause: %s does not match '^CUSTOM_[A-Z0-9_]+$'",
-			      noun, shown, shown);
+	return inox_error_set(
+		error, INOX_ERROR_INVALID,
+		"Schema error for %s: %s is not valid under any of the given schemas. "
+		"Possible root cause: %s does not match '^CUSTOM_[A-Z0-9_]+$'",
+		noun, shown, shown);
 }
 
 static bool traits_hold(const json_t *traits, const char *trait, size_t *ret_index)
@@ -172,14 +173,14 @@ bool node_boot_device_show(struct request *rq, GError **error)
 	if (strchr(h->boot_devices, ','))
 		rq->reply = json_pack("{s:n, s:n}", "boot_device", "persistent");
 	else
-		rq->reply = json_pack("{s:s, s:b}", "boot_device", h->boot_devices, "persistent", 0);
+		rq->reply =
+			json_pack("{s:s, s:b}", "boot_device", h->boot_devices, "persistent", 0);
 	return true;
 }
 
 bool node_boot_device_set(struct request *rq, GError **error)
 {
-	static const char devices[] =
-		"pxe,disk,cdrom,bios,safe,wanboot,iscsiboot,floppy,uefihttp";
+	static const char devices[] = "pxe,disk,cdrom,bios,safe,wanboot,iscsiboot,floppy,uefihttp";
 	const char *device = json_peek_string(rq->body, "boot_device");
 	const struct hardware_type *h = hardware_of(rq, error);
 
@@ -255,8 +256,8 @@ bool node_empty_list(struct request *rq, GError **error)
 
 bool node_without_allocation(struct request *rq, GError **error)
 {
-	return inox_error_set(error, INOX_ERROR_NOT_FOUND,
-			      "Allocation for node %s was not found", rq->node->uuid.s);
+	return inox_error_set(error, INOX_ERROR_NOT_FOUND, "Allocation for node %s was not found",
+			      rq->node->uuid.s);
 }
 
 bool node_without_inventory(struct request *rq, GError **error)
@@ -271,10 +272,14 @@ bool node_unsupported(struct request *rq, GError **error)
 {
 	static const struct {
 		const char *word, *call;
-	} calls[] = {{"inject_nmi", "inject_nmi"}, {"vmedia", "virtual_media"},
-		     {"raid", "raid"},             {"boot_mode", "set_boot_mode"},
-		     {"secure_boot", "set_secure_boot_state"}, {"console", "console"},
-		     {"methods", "vendor_passthru"}, {"vendor_passthru", "vendor_passthru"},
+	} calls[] = {{"inject_nmi", "inject_nmi"},
+		     {"vmedia", "virtual_media"},
+		     {"raid", "raid"},
+		     {"boot_mode", "set_boot_mode"},
+		     {"secure_boot", "set_secure_boot_state"},
+		     {"console", "console"},
+		     {"methods", "vendor_passthru"},
+		     {"vendor_passthru", "vendor_passthru"},
 		     {"indicators", "get_supported_indicators"}};
 	const char *call = "this call";
 

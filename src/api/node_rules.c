@@ -194,8 +194,7 @@ static bool check_state(const struct request *rq, const struct node *before, GEr
 	return true;
 }
 
-static bool check_hardware_change(const struct node *before, const attr_set changed,
-				  GError **error)
+static bool check_hardware_change(const struct node *before, const attr_set changed, GError **error)
 {
 	if (state_takes_hardware_change(before))
 		return true;
@@ -232,9 +231,10 @@ static bool check_protected(struct node *n, attr_set changed, GError **error)
 	if (n->protected || !n->protected_reason)
 		return true;
 	if (attr_set_has(changed, NODE_ATTR_protected_reason))
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "The protected_reason field can only be set when protected is "
-				      "True");
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"The protected_reason field can only be set when protected is "
+			"True");
 	g_clear_pointer(&n->protected_reason, g_free);
 	attr_set_add(changed, NODE_ATTR_protected_reason);
 	return true;
@@ -286,8 +286,8 @@ bool node_check_change(const struct request *rq, const struct node *before, stru
 		return api_error_set_too_old(error);
 	if (!check_state(rq, before, error) || !check_association(before, n, error) ||
 	    !check_common(rq, "update", n, changed, error) ||
-	    !check_hardware_change(before, changed, error) ||
-	    !check_protected(n, changed, error) || !check_retired(n, changed, error))
+	    !check_hardware_change(before, changed, error) || !check_protected(n, changed, error) ||
+	    !check_retired(n, changed, error))
 		return false;
 	leave_maintenance(n, changed);
 	return true;

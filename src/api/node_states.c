@@ -110,60 +110,29 @@ static bool parse_config_drive(const struct request *rq, enum state_event verb, 
 				      "provision state to active");
 	if (json_is_object(value) && rq->minor >= 56 &&
 	    (rq->minor >= 59 || !json_object_get(value, "vendor_data"))) {
-		*ret_text = config_drive_from_object(value, rq->node->uuid.s, rq->node->name, error);
+		*ret_text =
+			config_drive_from_object(value, rq->node->uuid.s, rq->node->name, error);
 		return *ret_text != NULL;
 	}
 	if (!text || (!g_str_has_prefix(text, "http://") && !g_str_has_prefix(text, "https://") &&
 		      !text_is_base64(text)))
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "Invalid configdrive format: it is neither a JSON, nor a URL, "
-				      "nor a base64 string");
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"Invalid configdrive format: it is neither a JSON, nor a URL, "
+			"nor a base64 string");
 	*ret_text = g_strdup(text);
 	return true;
 }
 
 /* The row keeps the config drive in a column of its own; instance_info only shows that there is one. */
-static void store_config_drive(struct node *n, char *text, attr_set changed)
+static void show_config_drive(struct node *n, attr_set changed)
 {
 	json_t *shown = json_copy(n->instance_info);
 
 	json_object_set_new(shown, "configdrive", json_string("******"));
 	json_decref(n->instance_info);
 	n->instance_info = shown;
-	g_free(n->config_drive);
-	n->config_drive = text;
 	attr_set_add(changed, NODE_ATTR_instance_info);
-	attr_set_add(changed, NODE_ATTR_config_drive);
-}
-
-/* What can be seen to fail without asking any machine. */
-static bool validate_drivers(const struct request *rq, enum state_event verb, GError **error)
-{
-	static const struct {
-		unsigned verbs;
-		enum hardware_kind kind;
-		const char *sentence;
-	} rules[] = {
-		{EVENT_BIT(DEPLOY) | EVENT_BIT(REBUILD), HARDWARE_DEPLOY, "deploy or power"},
-		{EVENT_BIT(DEPLOY) | EVENT_BIT(REBUILD), HARDWARE_POWER, "deploy or power"},
-		{EVENT_BIT(INSPECT), HARDWARE_INSPECT, "inspection or power"},
-		{EVENT_BIT(INSPECT), HARDWARE_POWER, "inspection or power"},
-		{EVENT_BIT(CLEAN), HARDWARE_POWER, "clean or power"},
-		{EVENT_BIT(RESCUE), HARDWARE_RESCUE, "rescue or power"},
-	};
-	const struct hardware_type *h = node_find_hardware(rq->api->config, rq->node, error);
-
-	for (size_t i = 0; h && i < G_N_ELEMENTS(rules); i++) {
-		if (!(rules[i].verbs & 1u << verb))
-			continue;
-		g_autofree char *problem = hardware_problem(h, rules[i].kind, rq->node);
-
-		if (problem)
-			return inox_error_set(error, INOX_ERROR_INVALID,
-					      "Failed to validate %s info for node %s: %s",
-					      rules[i].sentence, rq->node->uuid.s, problem);
-	}
-	return h != NULL;
 }
 
 /* *ret_verb is what the word asks for, if the node may be asked for it in its state. */
@@ -179,23 +148,13 @@ static bool parse_verb(const struct request *rq, enum state_event *ret_verb, GEr
 				      "Missing mandatory parameter: target");
 	if (!provision_verb_parse(word, rq->minor, ret_verb, &known))
 		return known ? api_error_set_too_old(error) : refuse_state(n, word, error);
-	if ((*ret_verb == STATE_EVENT_DEPLOY || *ret_verb == STATE_EVENT_REBUILD) && n->maintenance)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "The provisioning operation can't be performed on node %s "
-				      "because it's in maintenance mode.",
-				      n->uuid.s);
 	if (*ret_verb == STATE_EVENT_ABORT &&
 	    ((n->provision_state == STATE_INSPECT_WAIT && rq->minor < 41) ||
 	     n->provision_state == STATE_DEPLOY_WAIT))
 		return api_error_set_too_old(error);
-	if (!provision_state_next((enum provision_state)n->provision_state, *ret_verb, &next))
-		return refuse_state(n, word, error);
-	if (*ret_verb == STATE_EVENT_PROVIDE && n->retired)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "The providing operation can't be performed on node %s because "
-				      "it is retired.",
-				      n->uuid.s);
-	return true;
+	/* The fold says this too, but only after the arguments were looked at. */
+	return provision_state_next((enum provision_state)n->provision_state, *ret_verb, &next) ||
+	       refuse_state(n, word, error);
 }
 
 static const json_t *chosen_steps(const struct request *rq)
@@ -224,20 +183,22 @@ bool node_provision(struct request *rq, GError **error)
 	    !parse_verb(rq, &verb, error) || !check_arguments(rq, verb, error) ||
 	    !parse_config_drive(rq, verb, &drive, error) || !steps_check(rq->body, error))
 		return false;
+	/* It may have come earlier, as instance_info.configdrive. */
+	g_autofree char *kept = drive ? NULL : g_strdup(rq->node->config_drive);
 	const struct event ev = {
 		.kind = EVENT_VERB,
 		.now = wall_now(),
 		.host = config_host(rq->api->config),
 		.verb = verb,
-		.config_drive = drive,
+		.word = json_peek_string(rq->body, "target"),
+		.config_drive = drive ? drive : kept,
 		.steps = chosen_steps(rq),
 		.automated_clean = config_bool(rq->api->config, OPTION_conductor_automated_clean)};
 
-	if (!request_check_unlocked(rq->node, error) || !validate_drivers(rq, verb, error) ||
-	    !node_fold(rq->node, &ev, changed, error))
+	if (!node_fold(rq->node, &ev, changed, error))
 		return false;
 	if (drive)
-		store_config_drive(rq->node, g_steal_pointer(&drive), changed);
+		show_config_drive(rq->node, changed);
 	if (!store_node_update(rq->api->store, rq->node, changed, error))
 		return false;
 	request_accept(rq, true);
@@ -263,12 +224,6 @@ static bool parse_power_target(const struct request *rq, enum power_target *ret_
 				      "The requested action \"%s\" can not be performed on node "
 				      "\"%s\" while it is in state \"%s\".",
 				      word, rq->ident, n->power_state ? n->power_state : "None");
-	if (n->provision_state == STATE_CLEANING || n->provision_state == STATE_CLEAN_WAIT)
-		return refuse_state(n, word, error);
-	if (n->disable_power_off &&
-	    (target == TARGET_POWER_OFF || target == TARGET_SOFT_POWER_OFF))
-		return inox_error_set(error, INOX_ERROR_CONFLICT,
-				      "Failed to set node power state to power off.");
 	*ret_target = (enum power_target)target;
 	return true;
 }
@@ -297,16 +252,8 @@ bool node_power(struct request *rq, GError **error)
 
 	if (!request_check_keys(rq->body, "target,timeout", error) ||
 	    !parse_power_target(rq, &ev.power_target, error) ||
-	    !parse_timeout(rq, &ev.timeout_s, error) || !request_check_unlocked(rq->node, error))
+	    !parse_timeout(rq, &ev.timeout_s, error))
 		return false;
-	const struct hardware_type *h = node_find_hardware(rq->api->config, rq->node, error);
-
-	if (!h)
-		return false;
-	g_autofree char *problem = hardware_problem(h, HARDWARE_POWER, rq->node);
-
-	if (problem)
-		return inox_error_set(error, INOX_ERROR_INVALID, "%s", problem);
 	if (!node_fold(rq->node, &ev, changed, error) ||
 	    !store_node_update(rq->api->store, rq->node, changed, error))
 		return false;
@@ -316,11 +263,18 @@ bool node_power(struct request *rq, GError **error)
 
 bool node_states_show(struct request *rq, GError **error)
 {
-	static const char *const fields[] = {
-		"console_enabled",      "last_error",  "power_state",
-		"provision_state",      "raid_config", "target_power_state",
-		"target_provision_state", "target_raid_config", "provision_updated_at",
-		"boot_mode",            "secure_boot", NULL};
+	static const char *const fields[] = {"console_enabled",
+					     "last_error",
+					     "power_state",
+					     "provision_state",
+					     "raid_config",
+					     "target_power_state",
+					     "target_provision_state",
+					     "target_raid_config",
+					     "provision_updated_at",
+					     "boot_mode",
+					     "secure_boot",
+					     NULL};
 
 	(void)error;
 	rq->reply = node_collection.render(rq, rq->node, A_READ, (char **)(uintptr_t)fields);

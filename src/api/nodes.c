@@ -88,11 +88,11 @@ static bool list(struct request *rq, const char *path, bool detail, GError **err
 	struct uuid u;
 
 	if (chassis && !uuid_parse(chassis, &u, NULL))
-		return inox_error_set(error, INOX_ERROR_INVALID, "Expected UUID for chassis_uuid: %s",
-				      chassis);
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "Expected UUID for chassis_uuid: %s", chassis);
 	if (chassis)
-		return inox_error_set(error, INOX_ERROR_NOT_FOUND,
-				      "Chassis %s could not be found.", chassis);
+		return inox_error_set(error, INOX_ERROR_NOT_FOUND, "Chassis %s could not be found.",
+				      chassis);
 	if (all && rq->minor < 83)
 		return api_error_set_too_old(error);
 	if (all && !request_parse_bool("include_children", all, &children, error))
@@ -126,9 +126,10 @@ static bool take_config_drive(struct node *n, attr_set changed, GError **error)
 		if (!text)
 			return false;
 	} else if (given && !json_is_string(given)) {
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "Invalid configdrive format: it is neither a JSON, nor a URL, "
-				      "nor a base64 string");
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"Invalid configdrive format: it is neither a JSON, nor a URL, "
+			"nor a base64 string");
 	} else {
 		text = g_strdup(json_string_value(given));
 	}
@@ -213,9 +214,10 @@ static bool reset_interfaces(const struct request *rq, struct node *n, const att
 	if (!request_parse_bool("reset_interfaces", text, &reset, error) || !reset)
 		return !reset && *error == NULL;
 	if (!attr_set_has(changed, NODE_ATTR_driver))
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "The reset_interfaces parameter can only be used when changing "
-				      "the node's driver.");
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"The reset_interfaces parameter can only be used when changing "
+			"the node's driver.");
 	for (unsigned i = 0; i < HARDWARE_INTERFACES; i++) {
 		unsigned attr = hardware_interfaces[i].attr;
 
@@ -235,8 +237,7 @@ bool nodes_patch(struct request *rq, GError **error)
 	    !reset_interfaces(rq, n, changed, error) ||
 	    !node_check_change(rq, rq->node, n, changed, removed, error))
 		return false;
-	if (attr_set_has(changed, NODE_ATTR_instance_info) &&
-	    !take_config_drive(n, changed, error))
+	if (attr_set_has(changed, NODE_ATTR_instance_info) && !take_config_drive(n, changed, error))
 		return false;
 	if (attr_set_has(changed, NODE_ATTR_driver_info))
 		seal_driver_info(rq, n);
@@ -276,8 +277,8 @@ bool nodes_children(struct request *rq, GError **error)
 	for (unsigned i = 0; i < rows->len; i++)
 		json_array_append_new(children,
 				      json_string(((struct node *)rows->pdata[i])->uuid.s));
-	g_autofree char *href = g_strdup_printf("%s/v1/nodes?parent_node=%s", rq->base,
-						rq->node->uuid.s);
+	g_autofree char *href =
+		g_strdup_printf("%s/v1/nodes?parent_node=%s", rq->base, rq->node->uuid.s);
 
 	rq->reply = json_pack("{s:O, s:{s:s, s:s}}", "children", children, "links", "href", href,
 			      "rel", "children");

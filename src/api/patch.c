@@ -58,10 +58,11 @@ static bool check_keys(const json_t *item, GError **error)
 				      json_type_text(item));
 	json_object_foreach((json_t *)(uintptr_t)item, key, value) {
 		if (strcmp(key, "op") != 0 && strcmp(key, "path") != 0 && strcmp(key, "value") != 0)
-			return inox_error_set(error, INOX_ERROR_INVALID,
-					      "Schema error for patch: Additional properties are not "
-					      "allowed ('%s' was unexpected)",
-					      key);
+			return inox_error_set(
+				error, INOX_ERROR_INVALID,
+				"Schema error for patch: Additional properties are not "
+				"allowed ('%s' was unexpected)",
+				key);
 	}
 	static const char *const needed[] = {"op", "path"};
 
@@ -71,9 +72,9 @@ static bool check_keys(const json_t *item, GError **error)
 					      "Schema error for patch: '%s' is a required property",
 					      needed[i]);
 		if (!json_peek_string(item, needed[i]))
-			return inox_error_set(error, INOX_ERROR_INVALID,
-					      "Schema error for patch: '%s' is not of type 'string'",
-					      needed[i]);
+			return inox_error_set(
+				error, INOX_ERROR_INVALID,
+				"Schema error for patch: '%s' is not of type 'string'", needed[i]);
 	}
 	return true;
 }

@@ -35,8 +35,7 @@ static inline const struct patch_step *patch_step_at(const struct patch *p, unsi
 
 /* Applies all steps to the object; after a failure (INVALID) the object is half changed and is to be
  * thrown away. */
-bool patch_apply(const struct patch *p, json_t *document,
-		 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool patch_apply(const struct patch *p, json_t *document, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 typedef struct patch patch;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(patch, patch_free)

@@ -99,10 +99,11 @@ static bool check_link(const struct port *p, GError **error)
 		return true;
 	g_autofree char *shown = attr_repr(link);
 
-	return inox_error_set(error, INOX_ERROR_INVALID,
-			      "Schema error for local_link_connection: %s is not valid under any of "
-			      "the given schemas. Possible root cause: '%s' is a required property",
-			      shown, json_object_get(link, "port_id") ? "switch_id" : "port_id");
+	return inox_error_set(
+		error, INOX_ERROR_INVALID,
+		"Schema error for local_link_connection: %s is not valid under any of "
+		"the given schemas. Possible root cause: '%s' is a required property",
+		shown, json_object_get(link, "port_id") ? "switch_id" : "port_id");
 }
 
 static bool check_group(const struct port *p, GError **error)

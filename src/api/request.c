@@ -29,11 +29,12 @@ bool request_parse_bool(const char *name, const char *text, bool *ret_value, GEr
 	const char *word = g_strstrip(lower);
 
 	if (!word_in_list(truths, word) && !word_in_list(lies, word))
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "Invalid %s: Unrecognized value '%s', acceptable values are: "
-				      "'0', '1', 'f', 'false', 'n', 'no', 'off', 'on', 't', 'true', "
-				      "'y', 'yes'",
-				      name, text);
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"Invalid %s: Unrecognized value '%s', acceptable values are: "
+			"'0', '1', 'f', 'false', 'n', 'no', 'off', 'on', 't', 'true', "
+			"'y', 'yes'",
+			name, text);
 	*ret_value = word_in_list(truths, word);
 	return true;
 }
@@ -46,8 +47,7 @@ char **request_parse_names(const char *text)
 	for (size_t i = 0; words[i]; i++) {
 		char *name = g_ascii_strdown(g_strstrip(words[i]), -1);
 
-		if (*name &&
-		    !g_ptr_array_find_with_equal_func(names, name, g_str_equal, NULL))
+		if (*name && !g_ptr_array_find_with_equal_func(names, name, g_str_equal, NULL))
 			g_ptr_array_add(names, name);
 		else
 			g_free(name);

@@ -6,18 +6,18 @@
 #include "ports.h"
 
 #define PAGING "limit,marker,sort_key,sort_dir,fields,detail,"
-#define NODE_FILTERS                                                                              \
-	"instance_uuid,associated,maintenance,chassis_uuid,provision_state,driver,"               \
-	"resource_class,fault,conductor_group,conductor,owner,description_contains,retired,"      \
+#define NODE_FILTERS                                                                         \
+	"instance_uuid,associated,maintenance,chassis_uuid,provision_state,driver,"          \
+	"resource_class,fault,conductor_group,conductor,owner,description_contains,retired," \
 	"lessee,project,shard,sharded,parent_node,include_children"
-#define PORT_FILTERS "node,node_uuid,address,portgroup"
-#define NODE_PAGING  "limit,marker,sort_key,sort_dir,"
-#define CHANGE       R_WRITE | R_NODE | R_UNLOCKED
-#define NO_TEMPLATES "The API version does not allow deploy templates"
-#define NO_RUNBOOKS  "The API version does not allow runbooks"
+#define PORT_FILTERS   "node,node_uuid,address,portgroup"
+#define NODE_PAGING    "limit,marker,sort_key,sort_dir,"
+#define CHANGE         R_WRITE | R_NODE | R_UNLOCKED
+#define NO_TEMPLATES   "The API version does not allow deploy templates"
+#define NO_RUNBOOKS    "The API version does not allow runbooks"
 #define NO_ALLOCATIONS "The API version does not allow allocations"
-#define NOT_YET      "The API is not supported for this version"
-#define NO_BOOT_MODE "This endpoint is supported starting with the API version 1.76"
+#define NOT_YET        "The API is not supported for this version"
+#define NO_BOOT_MODE   "This endpoint is supported starting with the API version 1.76"
 
 /* clang-format off */
 const struct route api_routes[] = {

@@ -30,11 +30,12 @@ static bool parse_version(const char *text, unsigned *ret_minor, GError **error)
 		return api_error_set(error, API_ERROR_VERSION,
 				     "Invalid value for X-OpenStack-Ironic-API-Version header");
 	if (major != 1)
-		return api_error_set(error, API_ERROR_VERSION,
-				     "Mutually exclusive versions requested. Version %u.%u requested "
-				     "but not supported by this service. The supported version range "
-				     "is: [" API_VERSION_MIN ", " API_VERSION_MAX "].",
-				     major, minor);
+		return api_error_set(
+			error, API_ERROR_VERSION,
+			"Mutually exclusive versions requested. Version %u.%u requested "
+			"but not supported by this service. The supported version range "
+			"is: [" API_VERSION_MIN ", " API_VERSION_MAX "].",
+			major, minor);
 	if (minor < API_MINOR_MIN || minor > API_MINOR_MAX)
 		return api_error_set(
 			error, API_ERROR_VERSION,

@@ -4,8 +4,8 @@
 #include <glib.h>
 #include <stdbool.h>
 
-#define API_MINOR_MIN 1
-#define API_MINOR_MAX 95
+#define API_MINOR_MIN   1
+#define API_MINOR_MAX   95
 #define API_VERSION_MIN "1.1"
 #define API_VERSION_MAX "1.95"
 
