@@ -196,10 +196,10 @@ static bool find_partition(struct target *t, const struct label *l,
 		if (!is_config_drive(t, &l->partitions[i], probe, &is, error))
 			return false;
 		if (is && found)
-			return inox_error_set(error, INOX_ERROR_CONFLICT,
-					      "the image has two partitions labelled %s (%u and %u)",
-					      CONFIG_DRIVE_LABEL, found->number,
-					      l->partitions[i].number);
+			return inox_error_set(
+				error, INOX_ERROR_CONFLICT,
+				"the image has two partitions labelled %s (%u and %u)",
+				CONFIG_DRIVE_LABEL, found->number, l->partitions[i].number);
 		if (is)
 			found = &l->partitions[i];
 	}
@@ -214,10 +214,11 @@ bool config_drive_write(const struct config_drive *d, struct target *t, struct l
 	struct label_partition p;
 
 	if (d->iso && target_sector(t) > ISO_SECTOR)
-		return inox_error_set(error, INOX_ERROR_UNSUPPORTED,
-				      "an ISO image cannot be mounted from a disk with sectors of %u "
-				      "bytes",
-				      target_sector(t));
+		return inox_error_set(
+			error, INOX_ERROR_UNSUPPORTED,
+			"an ISO image cannot be mounted from a disk with sectors of %u "
+			"bytes",
+			target_sector(t));
 	if (!find_partition(t, l, &found, error))
 		return false;
 	if (found)

@@ -17,11 +17,16 @@ static const struct {
 	bool weak;
 	bool by_length; /* chosen by the length of a digest without a name */
 } algorithms[] = {
-	{"sha256", "SHA256", 64, false, true},	   {"sha512", "SHA512", 128, false, true},
-	{"md5", "MD5", 32, true, true},		   {"sha1", "SHA1", 40, true, false},
-	{"sha224", "SHA224", 56, false, false},	   {"sha384", "SHA384", 96, false, false},
-	{"sha3_224", "SHA3-224", 56, false, false}, {"sha3_256", "SHA3-256", 64, false, false},
-	{"sha3_384", "SHA3-384", 96, false, false}, {"sha3_512", "SHA3-512", 128, false, false},
+	{"sha256", "SHA256", 64, false, true},
+	{"sha512", "SHA512", 128, false, true},
+	{"md5", "MD5", 32, true, true},
+	{"sha1", "SHA1", 40, true, false},
+	{"sha224", "SHA224", 56, false, false},
+	{"sha384", "SHA384", 96, false, false},
+	{"sha3_224", "SHA3-224", 56, false, false},
+	{"sha3_256", "SHA3-256", 64, false, false},
+	{"sha3_384", "SHA3-384", 96, false, false},
+	{"sha3_512", "SHA3-512", 128, false, false},
 };
 
 static bool is_hex(const char *text, size_t length)
@@ -46,10 +51,11 @@ bool digest_want(const char *algorithm, const char *text, bool allow_weak,
 				      "sha256 or sha512 digest",
 				      algorithms[i].name);
 	if (length != algorithms[i].hex || !is_hex(text, length))
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "a %s digest has %zu hexadecimal digits, the one given has %zu "
-				      "characters",
-				      algorithms[i].name, algorithms[i].hex, length);
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"a %s digest has %zu hexadecimal digits, the one given has %zu "
+			"characters",
+			algorithms[i].name, algorithms[i].hex, length);
 
 	g_autofree char *lower = g_ascii_strdown(text, -1);
 
@@ -68,9 +74,10 @@ bool digest_want_text(const char *text, bool allow_weak, struct digest_wanted *r
 	for (size_t i = 0; i < G_N_ELEMENTS(algorithms); i++)
 		if (algorithms[i].by_length && algorithms[i].hex == strlen(text))
 			return digest_want(algorithms[i].name, text, allow_weak, ret_wanted, error);
-	return inox_error_set(error, INOX_ERROR_INVALID,
-			      "a checksum of %zu characters is neither sha256 (64) nor sha512 (128)",
-			      strlen(text));
+	return inox_error_set(
+		error, INOX_ERROR_INVALID,
+		"a checksum of %zu characters is neither sha256 (64) nor sha512 (128)",
+		strlen(text));
 }
 
 /* ---- checksum files */

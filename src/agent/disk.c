@@ -165,14 +165,15 @@ GPtrArray *disk_list(const char *root, GError **error)
 
 json_t *disk_json(const struct disk *d)
 {
-	return json_pack("{s:s, s:s?, s:I, s:b, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:i, s:i, "
-			 "s:s?}",
-			 "name", d->name, "model", d->model, "size", (json_int_t)d->size,
-			 "rotational", d->rotational, "wwn", d->wwn, "serial", d->serial, "vendor",
-			 d->vendor, "wwn_with_extension", d->wwn_with_extension,
-			 "wwn_vendor_extension", d->wwn_vendor_extension, "hctl", d->hctl, "by_path",
-			 d->by_path, "logical_sectors", (int)d->logical_sector, "physical_sectors",
-			 (int)d->physical_sector, "tran", d->tran);
+	return json_pack(
+		"{s:s, s:s?, s:I, s:b, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:i, s:i, "
+		"s:s?}",
+		"name", d->name, "model", d->model, "size", (json_int_t)d->size, "rotational",
+		d->rotational, "wwn", d->wwn, "serial", d->serial, "vendor", d->vendor,
+		"wwn_with_extension", d->wwn_with_extension, "wwn_vendor_extension",
+		d->wwn_vendor_extension, "hctl", d->hctl, "by_path", d->by_path, "logical_sectors",
+		(int)d->logical_sector, "physical_sectors", (int)d->physical_sector, "tran",
+		d->tran);
 }
 
 char *disk_list_text(const GPtrArray *disks)

@@ -76,8 +76,8 @@ static char *find_tran(const char *sysfs)
 	static const struct {
 		const char *part, *tran;
 	} table[] = {
-		{"/usb", "usb"},    {"/ata", "sata"},      {"/end_device-", "sas"},
-		{"/rport-", "fc"},  {"/session", "iscsi"}, {"/nvme", "nvme"},
+		{"/usb", "usb"},       {"/ata", "sata"},      {"/end_device-", "sas"},
+		{"/rport-", "fc"},     {"/session", "iscsi"}, {"/nvme", "nvme"},
 		{"/virtio", "virtio"},
 	};
 
@@ -163,8 +163,8 @@ static char *make_by_path(const char *sysfs)
 		char *up = g_path_get_dirname(folder);
 
 		if (part)
-			replace_text(&text, text ? g_strdup_printf("%s-%s", part, text)
-						 : g_strdup(part));
+			replace_text(&text,
+				     text ? g_strdup_printf("%s-%s", part, text) : g_strdup(part));
 		g_free(folder);
 		folder = up;
 		if (part && g_str_has_prefix(part, "pci-"))

@@ -67,9 +67,8 @@ static const struct hint_operator default_text = {"", OP_TEXT, EQUAL};
 static const struct hint_operator default_number = {"", OP_NUMBER, EQUAL};
 
 /* An operator counts only when a space or the end follows it. */
-static const struct hint_operator *read_operator(const char *hint,
-						 const struct hint_operator *otherwise,
-						 const char **ret_rest)
+static const struct hint_operator *
+read_operator(const char *hint, const struct hint_operator *otherwise, const char **ret_rest)
 {
 	while (g_ascii_isspace(*hint))
 		hint++;
@@ -187,8 +186,8 @@ static bool match_size(const json_t *hint, uint64_t bytes)
 
 static bool parse_bool(const json_t *hint, bool *ret_value)
 {
-	static const char *const words[] = {"0", "1",   "f",   "t",  "false", "true",
-					    "n", "y",   "no",  "yes", "off",  "on"};
+	static const char *const words[] = {"0", "1", "f",  "t",   "false", "true",
+					    "n", "y", "no", "yes", "off",   "on"};
 	g_autofree char *plain = NULL;
 
 	if (json_is_boolean(hint)) {
@@ -324,8 +323,8 @@ const json_t *hints_of_node(const json_t *node)
 		const json_t *hints =
 			json_object_get(json_object_get(node, places[i]), "root_device");
 
-		if (json_object_size(hints) > 0 || (hints && !json_is_object(hints) &&
-						    !json_is_null(hints)))
+		if (json_object_size(hints) > 0 ||
+		    (hints && !json_is_object(hints) && !json_is_null(hints)))
 			return hints;
 	}
 	return NULL;

@@ -80,7 +80,8 @@ static bool take_urls(const json_t *object, struct image_info *info, struct agen
 static bool is_direct(const char *no_proxy, const char *url)
 {
 	g_auto(GStrv) ends = g_strsplit(no_proxy, ",", -1);
-	g_autofree char *host = g_strndup(strstr(url, "://") + 3, strcspn(strstr(url, "://") + 3, "/:"));
+	g_autofree char *host =
+		g_strndup(strstr(url, "://") + 3, strcspn(strstr(url, "://") + 3, "/:"));
 
 	for (char **end = ends; *end; end++)
 		if (*g_strstrip(*end) && (g_str_equal(*end, "*") || g_str_has_suffix(host, *end)))
@@ -198,10 +199,10 @@ static bool take_checksum(const json_t *object, struct image_info *info, struct 
 		return false;
 	}
 	if (!algorithm && !checksum)
-		return refuse_params(error,
-				     "Image checksum is not available, either the 'checksum' field "
-				     "or the 'os_hash_algo' and 'os_hash_value' fields pair must be "
-				     "set for image verification.");
+		return refuse_params(
+			error, "Image checksum is not available, either the 'checksum' field "
+			       "or the 'os_hash_algo' and 'os_hash_value' fields pair must be "
+			       "set for image verification.");
 	return algorithm ? take_digest(info, algorithm, value, error)
 			 : take_digest(info, NULL, checksum, error);
 }
@@ -274,7 +275,7 @@ static char *file_name_of(const char *url)
 bool image_info_resolve(struct image_info *info, const struct fetch_options *options,
 			struct agent_error *error)
 {
-	g_autofree char *content = NULL, *digest = NULL, *name = file_name_of(info->urls[0]);
+	g_autofree char *content = NULL, *found = NULL, *name = file_name_of(info->urls[0]);
 	g_autoptr(GError) reason = NULL;
 	size_t length;
 
@@ -287,8 +288,8 @@ bool image_info_resolve(struct image_info *info, const struct fetch_options *opt
 				reason->message);
 		return false;
 	}
-	digest = digest_find_in_file(content, name, &reason);
-	if (!digest)
+	found = digest_find_in_file(content, name, &reason);
+	if (!found)
 		return refuse_digest(reason, error);
-	return take_digest(info, info->checksum_algo, digest, error);
+	return take_digest(info, info->checksum_algo, found, error);
 }

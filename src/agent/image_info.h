@@ -21,7 +21,7 @@ struct image_info {
 	char *checksum_url;  /* where `downloaded` is read from; NULL: it is known */
 	char *checksum_algo; /* for that; NULL: by length */
 	struct secret *authorization;
-	char *proxy;             /* for the first URL's scheme; NULL: none */
+	char *proxy;              /* for the first URL's scheme; NULL: none */
 	const char *config_drive; /* borrowed from the JSON; NULL: none */
 	bool allow_weak;
 };

@@ -87,10 +87,11 @@ static bool find_header(const uint8_t *head, unsigned sector, GError **error)
 		return true;
 	for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++)
 		if (sizes[i] != sector && memcmp(head + sizes[i], GPT_SIGNATURE, 8) == 0)
-			return inox_error_set(error, INOX_ERROR_INVALID,
-					      "the image is made for disks with sectors of %u bytes, "
-					      "but the sectors of this disk have %u",
-					      sizes[i], sector);
+			return inox_error_set(
+				error, INOX_ERROR_INVALID,
+				"the image is made for disks with sectors of %u bytes, "
+				"but the sectors of this disk have %u",
+				sizes[i], sector);
 	return false;
 }
 
@@ -108,8 +109,8 @@ static bool take_entry(struct label *l, const uint8_t *entry, unsigned number, G
 				      "partition %u of the image ends at sector %" G_GUINT64_FORMAT
 				      ", but the disk has only %" G_GUINT64_FORMAT " sectors",
 				      number, last, total_sectors(l));
-	l->partitions[l->count++] = (struct label_partition){
-		number, first * l->sector, (last - first + 1) * l->sector};
+	l->partitions[l->count++] =
+		(struct label_partition){number, first * l->sector, (last - first + 1) * l->sector};
 	return true;
 }
 
@@ -252,9 +253,10 @@ static bool add_mbr(struct label *l, uint8_t *head, struct label_partition *p, G
 		p->number = i + 1;
 		return true;
 	}
-	return inox_error_set(error, INOX_ERROR_CONFLICT,
-			      "the image has four primary partitions, so there is none left for the "
-			      "config drive");
+	return inox_error_set(
+		error, INOX_ERROR_CONFLICT,
+		"the image has four primary partitions, so there is none left for the "
+		"config drive");
 }
 
 bool label_add_last(struct label *l, uint8_t *head, uint64_t length,
@@ -266,11 +268,12 @@ bool label_add_last(struct label *l, uint8_t *head, uint64_t length,
 	struct label_partition p = {.length = length};
 
 	if (end < length || (end - length) / ALIGNMENT * ALIGNMENT < used)
-		return inox_error_set(error, INOX_ERROR_CONFLICT,
-				      "there is no room for a partition of %" G_GUINT64_FORMAT
-				      " bytes: the image's partitions end at byte %" G_GUINT64_FORMAT
-				      " of %" G_GUINT64_FORMAT,
-				      length, used, l->disk_size);
+		return inox_error_set(
+			error, INOX_ERROR_CONFLICT,
+			"there is no room for a partition of %" G_GUINT64_FORMAT
+			" bytes: the image's partitions end at byte %" G_GUINT64_FORMAT
+			" of %" G_GUINT64_FORMAT,
+			length, used, l->disk_size);
 	p.start = (end - length) / ALIGNMENT * ALIGNMENT;
 	if (l->count == LABEL_PARTITIONS ||
 	    !(l->gpt ? add_gpt(l, head, &p, error) : add_mbr(l, head, &p, error)))
@@ -300,9 +303,10 @@ bool label_finish(const struct label *l, uint8_t *head, uint8_t *tail, GError **
 	if (!l->gpt)
 		return true;
 	if (backup_bytes(l) > LABEL_EDGE || end_of_partitions(l) > backup_entries * l->sector)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "the image's last partition reaches into the end of the disk, "
-				      "where the backup of the GPT belongs");
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"the image's last partition reaches into the end of the disk, "
+			"where the backup of the GPT belongs");
 	put_little(header + GPT_LAST_USABLE, 8, backup_entries - 1);
 	put_little(header + GPT_ENTRIES_CRC, 4, crc_of(head + l->entries_at, entries_bytes));
 	finish_header(header, 1, last, l->entries_at / l->sector);

@@ -38,7 +38,8 @@ bool label_read(const uint8_t *head, uint64_t disk_size, unsigned sector, struct
  * identifier, MBR type 0x0c.  Changes `head`; the check sums are label_finish()'s.  Errors: CONFLICT (no
  * room there, no free entry). */
 bool label_add_last(struct label *l, uint8_t *head, uint64_t length,
-		    struct label_partition *ret_partition, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+		    struct label_partition *ret_partition,
+		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* GPT: moves the backup to the end of the disk, with new check sums in `head` and the backup's bytes in
  * `tail`, the last LABEL_EDGE bytes of the disk.  MBR: nothing.  Error: INVALID (a partition lies where

@@ -10,9 +10,10 @@
 #include "unpack.h"
 
 #define NS_PER_S 1000000000L
-#define QUEUE_WAIT_NS (200L * 1000 * 1000) /* how often a waiting stage looks whether it was cancelled */
-#define MEMORY_LIMIT_MAX    (160ULL << 20)
-#define MEMORY_LIMIT_MIN    (8ULL << 20)
+#define QUEUE_WAIT_NS \
+	(200L * 1000 * 1000) /* how often a waiting stage looks whether it was cancelled */
+#define MEMORY_LIMIT_MAX (160ULL << 20)
+#define MEMORY_LIMIT_MIN (8ULL << 20)
 
 struct buffer {
 	struct queue *home; /* where it is free */
@@ -51,8 +52,8 @@ struct pipeline {
 static void fail(struct pipeline *p, enum agent_error_class class, const GError *reason)
 {
 	pthread_mutex_lock(&p->lock);
-	bool download = class == AGENT_ERROR_IMAGE_DOWNLOAD ||
-			class == AGENT_ERROR_IMAGE_DOWNLOAD_TIMEOUT;
+	bool download =
+		class == AGENT_ERROR_IMAGE_DOWNLOAD || class == AGENT_ERROR_IMAGE_DOWNLOAD_TIMEOUT;
 
 	if (!p->failed && download)
 		agent_error_set(&p->error, class, "Download of image %s failed: %s",
@@ -133,6 +134,8 @@ static struct buffer *take_free(struct pipeline *p, struct queue *q)
 			queue_wait(q);
 		if (q->free_count > 0)
 			b = q->free[--q->free_count];
+		if (b)
+			b->length = 0;
 		pthread_mutex_unlock(&q->lock);
 	}
 	return b;
@@ -272,10 +275,11 @@ static bool check_format(const uint8_t *bytes, size_t length, GError **error)
 	if (g_str_equal(name, "html"))
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "the server sent a web page instead of an image");
-	return inox_error_set(error, INOX_ERROR_UNSUPPORTED,
-			      "the image is in the format %s, which is not supported: convert it to "
-			      "raw (it may be compressed)",
-			      name);
+	return inox_error_set(
+		error, INOX_ERROR_UNSUPPORTED,
+		"the image is in the format %s, which is not supported: convert it to "
+		"raw (it may be compressed)",
+		name);
 }
 
 /* Everything that one buffer of compressed bytes gives (none: what is left at the end); `*out` is the
@@ -303,8 +307,9 @@ static bool unpack_buffer(struct pipeline *p, struct unpack *u, const uint8_t *i
 		if (length == 0 && (!at_end || got == 0))
 			return true;
 		if (used == 0 && got == 0)
-			return inox_error_set(error, INOX_ERROR_INVALID,
-					      "the compressed data is damaged: bytes behind its end");
+			return inox_error_set(
+				error, INOX_ERROR_INVALID,
+				"the compressed data is damaged: bytes behind its end");
 	}
 	return true; /* has_failed() knows why */
 }
@@ -466,11 +471,11 @@ bool pipeline_run(const struct pipeline_plan *plan, struct pipeline_result *ret_
 		p.image_digest = digest_new(&plan->image);
 
 	GThread *download = g_thread_new("download", run_download, &p);
-	GThread *unpack = g_thread_new("unpack", run_unpack, &p);
+	GThread *unpacking = g_thread_new("unpack", run_unpack, &p);
 
 	run_write(&p);
 	g_thread_join(download);
-	g_thread_join(unpack);
+	g_thread_join(unpacking);
 	ok = finish(&p);
 	if (ok)
 		*ret_result = (struct pipeline_result){p.downloaded, p.written,

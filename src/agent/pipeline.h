@@ -28,8 +28,8 @@ struct pipeline_plan {
 	int64_t total; /* bytes of the source; -1: not known */
 	struct target *target;
 	struct digest_wanted downloaded, image; /* algorithm "": not checked */
-	uint64_t memory_limit;                  /* of the decompressor; 0: a share of what is free */
-	const char *image_id;                   /* for sentences */
+	uint64_t memory_limit; /* of the decompressor; 0: a share of what is free */
+	const char *image_id;  /* for sentences */
 	int *stop; /* set (atomically) when any stage fails, so that a read that waits can end; or NULL */
 	bool (*cancelled)(void *ctx); /* may be NULL; from any thread */
 	void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total);

@@ -29,8 +29,9 @@ static int reread_once(int fd)
 
 static int change_partition(int fd, int operation, const struct label_partition *p)
 {
-	struct blkpg_partition data = {
-		.start = (long long)p->start, .length = (long long)p->length, .pno = (int)p->number};
+	struct blkpg_partition data = {.start = (long long)p->start,
+				       .length = (long long)p->length,
+				       .pno = (int)p->number};
 	struct blkpg_ioctl_arg argument = {.op = operation, .datalen = sizeof(data), .data = &data};
 
 	return ioctl(fd, BLKPG, &argument) == 0 ? 0 : errno;

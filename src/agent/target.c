@@ -19,8 +19,8 @@ struct target {
 	char *name, *sysfs;
 	uint64_t size;
 	unsigned sector; /* logical */
-	unsigned unit;   /* offsets and lengths of direct I/O are multiples of it; 1: buffered I/O */
-	bool punch;      /* holes read as zeros */
+	unsigned unit; /* offsets and lengths of direct I/O are multiples of it; 1: buffered I/O */
+	bool punch;    /* holes read as zeros */
 	uint64_t written;
 	uint64_t zero_start, zero_end; /* a run of zeros that is not on the disk yet */
 	uint8_t *head, *tail, *zeros, *bounce;
@@ -105,7 +105,8 @@ static bool measure(struct target *t, GError **error)
 	} else if (!S_ISBLK(st.st_mode)) {
 		return inox_error_set(error, INOX_ERROR_INVALID, "%s is not a block device",
 				      t->name);
-	} else if (ioctl(t->fd, BLKGETSIZE64, &size) != 0 || ioctl(t->fd, BLKSSZGET, &sector) != 0) {
+	} else if (ioctl(t->fd, BLKGETSIZE64, &size) != 0 ||
+		   ioctl(t->fd, BLKSSZGET, &sector) != 0) {
 		return inox_error_set_errno(error, errno, "ask %s for its size", t->name);
 	}
 	if (size < 4 * TARGET_EDGE)
@@ -294,8 +295,7 @@ static bool write_middle(struct target *t, uint64_t offset, const uint8_t *bytes
 		size_t part = MIN(length, PIECE);
 		bool zero = is_zero(bytes, part);
 
-		while (!zero && part < length &&
-		       !is_zero(bytes + part, MIN(length - part, PIECE)))
+		while (!zero && part < length && !is_zero(bytes + part, MIN(length - part, PIECE)))
 			part += MIN(length - part, PIECE);
 		if (zero ? !add_zeros(t, offset, part, error)
 			 : !put_zeros(t, error) || !put(t, offset, bytes, part, error))

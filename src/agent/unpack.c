@@ -37,7 +37,9 @@ static const struct {
 	const char *magic;
 } formats[] = {
 	{UNPACK_GZIP, "gzip", 3, "\x1f\x8b\x08"},
-	{UNPACK_XZ, "xz", 6, "\xfd" "7zXZ\0"},
+	{UNPACK_XZ, "xz", 6,
+	 "\xfd"
+	 "7zXZ\0"},
 	{UNPACK_ZSTD, "zstd", 4, "\x28\xb5\x2f\xfd"},
 	{UNPACK_BZIP2, "bzip2", 3, "BZh"},
 	{UNPACK_LZ4, "lz4", 4, "\x04\x22\x4d\x18"},
@@ -102,8 +104,9 @@ struct unpack *unpack_new(enum unpack_format format, uint64_t memory_limit)
 		break;
 	case UNPACK_ZSTD:
 		u->zstd = ZSTD_createDStream();
-		ok = u->zstd && !ZSTD_isError(ZSTD_DCtx_setParameter(u->zstd, ZSTD_d_windowLogMax,
-								     (int)window_log(memory_limit)));
+		ok = u->zstd &&
+		     !ZSTD_isError(ZSTD_DCtx_setParameter(u->zstd, ZSTD_d_windowLogMax,
+							  (int)window_log(memory_limit)));
 		break;
 	case UNPACK_BZIP2: ok = BZ2_bzDecompressInit(&u->bzip2, 0, 0) == BZ_OK; break;
 	case UNPACK_LZ4:

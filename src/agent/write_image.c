@@ -155,8 +155,7 @@ static GPtrArray *find_disk(struct work *w, const json_t *node, const struct dis
 
 	for (unsigned tries = 1;; tries++) {
 		g_autoptr(GError) reason = NULL;
-		g_autoptr(GPtrArray) disks =
-			disk_list(command_peek_root(w->context), &reason);
+		g_autoptr(GPtrArray) disks = disk_list(command_peek_root(w->context), &reason);
 		const struct disk *d = disks ? hints_choose(hints, disks, &reason) : NULL;
 
 		if (d) {
@@ -173,8 +172,8 @@ static GPtrArray *find_disk(struct work *w, const json_t *node, const struct dis
 
 static struct target *open_disk(struct work *w, const struct disk *d, struct agent_error *error)
 {
-	g_autofree char *sysfs = g_build_filename(command_peek_root(w->context), "sys/block",
-						  d->kernel, NULL);
+	g_autofree char *sysfs =
+		g_build_filename(command_peek_root(w->context), "sys/block", d->kernel, NULL);
 	const struct target_place place = {.name = d->name, .path = d->path, .sysfs = sysfs};
 	g_autoptr(GError) reason = NULL;
 	g_autoptr(target) t = target_open(&place, &reason);
