@@ -1,0 +1,304 @@
+#include "machine.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "errors.h"
+#include "log.h"
+#include "qemu.h"
+#include "qmp.h"
+
+/* From the polite request to end until SIGKILL. */
+#define STOP_GRACE SPAN_SECONDS(2)
+
+struct machine {
+	struct loop *l;
+	struct machine_spec *spec;
+	struct boot_override boot;
+	unsigned version;
+	struct child *child; /* NULL: off */
+	struct qmp *qmp;
+	struct loop_timer *kill_timer;
+	enum machine_firmware running; /* firmware of the child */
+	bool stopping, start_again;
+};
+
+static bool machine_start(struct machine *m, GError **error);
+
+static const char *boot_text(const struct machine *m)
+{
+	return m->boot.enabled != BOOT_DISABLED && m->boot.target == BOOT_PXE ? "pxe" : "disk";
+}
+
+/* Without an override the disk comes first and the network after it. */
+static bool disk_first(const struct machine *m)
+{
+	return strcmp(boot_text(m), "disk") == 0;
+}
+
+/* Hands the order of the next boot to QEMU. */
+static void tell_order(struct machine *m)
+{
+	if (m->qmp && m->spec->disk)
+		qmp_command(m->qmp, "qom-set",
+			    json_pack("{s:s, s:s, s:i}", "path", QEMU_DISK_PATH, "property",
+				      "bootindex", "value", qemu_disk_index(disk_first(m))));
+}
+
+static void boot_begins(struct machine *m)
+{
+	log_info(NULL, "boot begins", F_STR("machine", m->spec->name),
+		 F_STR("target", boot_text(m)));
+	m->version++;
+	if (m->boot.enabled != BOOT_ONCE)
+		return;
+	m->boot.enabled = BOOT_DISABLED;
+	m->boot.target = BOOT_NONE;
+}
+
+static void on_qmp_ready(void *ctx)
+{
+	tell_order(ctx);
+}
+
+static void on_qmp_event(void *ctx, const char *name)
+{
+	struct machine *m = ctx;
+
+	if (strcmp(name, "RESET") != 0)
+		return;
+	boot_begins(m);
+	tell_order(m);
+}
+
+static void on_exit_of_child(void *ctx, int status)
+{
+	struct machine *m = ctx;
+	g_autoptr(GError) error = NULL;
+	bool again = m->start_again;
+
+	log_info(NULL, "power is off", F_STR("machine", m->spec->name),
+		 F_INT("status", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
+		 F_INT("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+	child_end(g_steal_pointer(&m->child), SPAN_MS(0));
+	qmp_free(g_steal_pointer(&m->qmp));
+	loop_timer_disarm(m->kill_timer);
+	m->stopping = m->start_again = false;
+	m->version++;
+	if (again && !machine_start(m, &error))
+		log_error(NULL, "machine not started again", F_STR("machine", m->spec->name),
+			  F_ERR(error));
+}
+
+static bool copy_vars(const struct machine_spec *s, GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+	g_autofree char *bytes = NULL;
+	gsize length = 0;
+
+	if (g_file_test(s->vars, G_FILE_TEST_EXISTS))
+		return true;
+	if (g_file_get_contents(s->ovmf_vars, &bytes, &length, &reason) &&
+	    g_file_set_contents_full(s->vars, bytes, (gssize)length, G_FILE_SET_CONTENTS_CONSISTENT,
+				     0600, &reason))
+		return true;
+	return inox_error_set(error, INOX_ERROR_IO, "UEFI variables of %s: %s", s->name,
+			      reason->message);
+}
+
+static bool start_qemu(struct machine *m, GError **error)
+{
+	int fds[2];
+
+	if (m->boot.mode == FIRMWARE_UEFI && !copy_vars(m->spec, error))
+		return false;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return inox_error_set(error, INOX_ERROR_IO, "no socket for QMP");
+	g_auto(GStrv) argv = qemu_make_argv(m->spec, m->boot.mode, disk_first(m), CHILD_FD);
+	struct child_spec spec = {.argv = argv, .fd = fds[1]};
+
+	m->child = child_start(m->l, &spec, on_exit_of_child, m, error);
+	close(fds[1]);
+	if (!m->child) {
+		close(fds[0]);
+		return false;
+	}
+	m->qmp = qmp_new(m->l, fds[0], m->spec->name, on_qmp_ready, on_qmp_event, m);
+	return true;
+}
+
+static bool start_process(struct machine *m, GError **error)
+{
+	g_auto(GStrv) envp = g_get_environ();
+	char mac[MAC_TEXT];
+
+	mac_print(m->spec->macs[0], mac);
+	envp = g_environ_setenv(envp, "INOX_MACHINE_NAME", m->spec->name, TRUE);
+	envp = g_environ_setenv(envp, "INOX_MACHINE_UUID", m->spec->uuid.s, TRUE);
+	envp = g_environ_setenv(envp, "INOX_MACHINE_MAC", mac, TRUE);
+	envp = g_environ_setenv(envp, "INOX_BOOT_TARGET", boot_text(m), TRUE);
+	envp = g_environ_setenv(envp, "INOX_BOOT_MODE",
+				m->boot.mode == FIRMWARE_UEFI ? "uefi" : "bios", TRUE);
+	struct child_spec spec = {
+		.argv = m->spec->command, .envp = envp, .output = m->spec->serial_log, .fd = -1};
+
+	m->child = child_start(m->l, &spec, on_exit_of_child, m, error);
+	return m->child != NULL;
+}
+
+static bool machine_start(struct machine *m, GError **error)
+{
+	bool ok = m->spec->kind == MACHINE_QEMU ? start_qemu(m, error) : start_process(m, error);
+
+	if (!ok)
+		return false;
+	m->running = m->boot.mode;
+	boot_begins(m);
+	return true;
+}
+
+static void on_kill_timer(void *ctx)
+{
+	struct machine *m = ctx;
+
+	if (m->child)
+		child_signal(m->child, SIGKILL);
+}
+
+static void machine_stop(struct machine *m)
+{
+	if (!m->child || m->stopping)
+		return;
+	m->stopping = true;
+	m->version++;
+	if (m->qmp)
+		qmp_command(m->qmp, "quit", NULL);
+	else
+		child_signal(m->child, SIGTERM);
+	loop_timer_arm(m->kill_timer, STOP_GRACE);
+}
+
+struct machine *machine_new(struct loop *l, struct machine_spec *spec)
+{
+	struct machine *m = g_new0(struct machine, 1);
+
+	m->l = l;
+	m->spec = spec;
+	m->boot.mode = (enum machine_firmware)spec->firmware;
+	m->kill_timer = loop_timer_new(l, on_kill_timer, m);
+	return m;
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	child_end(m->child, STOP_GRACE);
+	qmp_free(m->qmp);
+	loop_timer_free(m->kill_timer);
+	machine_spec_free(m->spec);
+	g_free(m);
+}
+
+const struct machine_spec *machine_peek_spec(const struct machine *m)
+{
+	return m->spec;
+}
+
+const struct boot_override *machine_peek_boot(const struct machine *m)
+{
+	return &m->boot;
+}
+
+const char *machine_power_text(const struct machine *m)
+{
+	if (!m->child)
+		return "Off";
+	return m->stopping && !m->start_again ? "PoweringOff" : "On";
+}
+
+unsigned machine_version(const struct machine *m)
+{
+	return m->version;
+}
+
+bool machine_has_firmware(const struct machine *m, enum machine_firmware f)
+{
+	return f == FIRMWARE_BIOS || m->spec->kind == MACHINE_PROCESS ||
+	       g_file_test(m->spec->ovmf_code, G_FILE_TEST_EXISTS);
+}
+
+void machine_set_boot(struct machine *m, const struct boot_override *boot)
+{
+	m->boot = *boot;
+	m->version++;
+	tell_order(m);
+}
+
+/* ---- reset: one function per value, in a table */
+
+static bool reset_on(struct machine *m, GError **error)
+{
+	if (!m->child)
+		return machine_start(m, error);
+	/* The power comes back as soon as it is gone. */
+	m->start_again = m->start_again || m->stopping;
+	return true;
+}
+
+static bool reset_force_off(struct machine *m, GError **error)
+{
+	(void)error;
+	m->start_again = false;
+	machine_stop(m);
+	return true;
+}
+
+static bool reset_graceful_shutdown(struct machine *m, GError **error)
+{
+	(void)error;
+	if (!m->child || m->stopping)
+		return true;
+	if (m->qmp)
+		qmp_command(m->qmp, "system_powerdown", NULL);
+	else
+		child_signal(m->child, SIGTERM);
+	return true;
+}
+
+static bool reset_power_cycle(struct machine *m, GError **error)
+{
+	if (!m->child)
+		return inox_error_set(error, INOX_ERROR_CONFLICT, "the machine is off");
+	machine_stop(m);
+	m->start_again = true;
+	return true;
+}
+
+static bool reset_force_restart(struct machine *m, GError **error)
+{
+	/* Another firmware, or no QMP, needs a new process. */
+	if (!m->qmp || m->stopping || m->running != m->boot.mode)
+		return reset_power_cycle(m, error);
+	/* The override is used up when QEMU reports the reset. */
+	qmp_command(m->qmp, "system_reset", NULL);
+	return true;
+}
+
+bool machine_reset(struct machine *m, enum machine_reset reset, GError **error)
+{
+	static bool (*const resets[MACHINE_RESET_COUNT])(struct machine * m, GError * *error) = {
+		[MACHINE_ON] = reset_on,
+		[MACHINE_FORCE_OFF] = reset_force_off,
+		[MACHINE_GRACEFUL_SHUTDOWN] = reset_graceful_shutdown,
+		[MACHINE_FORCE_RESTART] = reset_force_restart,
+		[MACHINE_POWER_CYCLE] = reset_power_cycle,
+	};
+
+	return resets[reset](m, error);
+}
