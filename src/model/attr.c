@@ -2,22 +2,10 @@
 
 #include <string.h>
 
+#include "attr_field.h"
 #include "errors.h"
 #include "jsons.h"
 #include "limit.h"
-#include "log.h"
-
-#define YEAR_10000_US (INT64_C(253402300800) * 1000000)
-
-static void *field_of(const struct attr *a, void *object)
-{
-	return (char *)object + a->offset;
-}
-
-static const void *peek_field(const struct attr *a, const void *object)
-{
-	return (const char *)object + a->offset;
-}
 
 static char *peek_text(const void *field)
 {
@@ -48,7 +36,7 @@ static size_t size_of_kind(enum attr_kind kind)
 
 /* ---- life of an object */
 
-static void init_field(const struct attr *a, void *field)
+void attr_init_field(const struct attr *a, void *field)
 {
 	switch (a->kind) {
 	case ATTR_TEXT: *(char **)field = a->flags & A_NULL ? NULL : g_strdup(""); break;
@@ -64,7 +52,7 @@ static void init_field(const struct attr *a, void *field)
 	}
 }
 
-static void clear_field(const struct attr *a, void *field)
+void attr_clear_field(const struct attr *a, void *field)
 {
 	if (a->kind == ATTR_TEXT)
 		g_free(peek_text(field));
@@ -87,7 +75,7 @@ void attrs_init(const struct attr_table *t, void *object)
 {
 	memset(object, 0, t->size);
 	for (unsigned i = 0; i < t->count; i++)
-		init_field(&t->attrs[i], field_of(&t->attrs[i], object));
+		attr_init_field(&t->attrs[i], attr_field(&t->attrs[i], object));
 	if (t->set_defaults)
 		t->set_defaults(object);
 }
@@ -95,7 +83,7 @@ void attrs_init(const struct attr_table *t, void *object)
 void attrs_clear(const struct attr_table *t, void *object)
 {
 	for (unsigned i = 0; i < t->count; i++)
-		clear_field(&t->attrs[i], field_of(&t->attrs[i], object));
+		attr_clear_field(&t->attrs[i], attr_field(&t->attrs[i], object));
 }
 
 void attrs_copy(const struct attr_table *t, const void *from, void *ret_to)
@@ -104,7 +92,7 @@ void attrs_copy(const struct attr_table *t, const void *from, void *ret_to)
 	for (unsigned i = 0; i < t->count; i++) {
 		const struct attr *a = &t->attrs[i];
 
-		copy_field(a, peek_field(a, from), field_of(a, ret_to));
+		copy_field(a, attr_peek_field(a, from), attr_field(a, ret_to));
 	}
 }
 
@@ -116,253 +104,15 @@ int attrs_find(const struct attr_table *t, const char *name)
 	return -1;
 }
 
-static void reset_field(const struct attr_table *t, void *object, const struct attr *a)
+void attr_reset_field(const struct attr_table *t, void *object, const struct attr *a)
 {
 	g_autofree void *fresh = g_malloc(t->size);
-	void *field = field_of(a, object);
+	void *field = attr_field(a, object);
 
 	attrs_init(t, fresh);
-	clear_field(a, field);
-	copy_field(a, peek_field(a, fresh), field);
+	attr_clear_field(a, field);
+	copy_field(a, attr_peek_field(a, fresh), field);
 	attrs_clear(t, fresh);
-}
-
-/* ---- from JSON */
-
-/* The types of Ironic's schemas; driver, address and node_uuid are the ones that take no null. */
-static const char *types_of(const struct attr *a)
-{
-	bool required = a->flags & A_REQUIRED;
-
-	switch (a->kind) {
-	case ATTR_BOOL:
-	case ATTR_TRI: return "'string', 'boolean', 'null'";
-	case ATTR_INT: return "'integer'";
-	case ATTR_JSON: return "'object', 'null'";
-	case ATTR_LIST: return "'array', 'null'";
-	case ATTR_TEXT:
-	case ATTR_UUID:
-	case ATTR_ENUM:
-	case ATTR_TIME:
-	case ATTR_MAC: return required ? "'string'" : "'string', 'null'";
-	}
-	g_assert_not_reached();
-}
-
-static bool refuse_type(const struct attr_table *t, const struct attr *a, const json_t *value,
-			GError **error)
-{
-	/* What was meant to be a dictionary of credentials is not repeated. */
-	g_autofree char *shown =
-		a->flags & (A_MASK | A_SEAL) ? g_strdup("'******'") : attr_repr(value);
-
-	return inox_error_set(error, INOX_ERROR_INVALID,
-			      "Schema error for %s: %s is not of type %s", t->noun, shown,
-			      types_of(a));
-}
-
-static bool set_text(const struct attr_table *t, const struct attr *a, void *field,
-		     const json_t *value, GError **error)
-{
-	const char *text = json_string_value(value);
-	size_t length = json_string_length(value);
-
-	if (strlen(text) != length)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "Schema error for %s: %s has a NUL character", t->noun,
-				      a->name);
-	if (a->limit > 0 && length > a->limit)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "Schema error for %s: %s is longer than %zu bytes", t->noun,
-				      a->name, a->limit);
-	g_free(*(char **)field);
-	*(char **)field = g_strdup(text);
-	return true;
-}
-
-static bool set_bool(const struct attr *a, const json_t *value, bool *ret, GError **error)
-{
-	static const char *const yes[] = {"1", "t", "true", "on", "y", "yes", NULL};
-	static const char *const no[] = {"0", "f", "false", "off", "n", "no", NULL};
-
-	if (json_is_boolean(value)) {
-		*ret = json_is_true(value);
-		return true;
-	}
-	g_autofree char *word = g_ascii_strdown(json_string_value(value), -1);
-
-	if (!g_strv_contains(yes, word) && !g_strv_contains(no, word)) {
-		g_autofree char *shown = attr_repr(value);
-
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "Invalid %s: Unrecognized value %s, acceptable values are: "
-				      "'0', '1', 'f', 'false', 'n', 'no', 'off', 'on', 't', "
-				      "'true', 'y', 'yes'",
-				      a->name, shown);
-	}
-	*ret = g_strv_contains(yes, word);
-	return true;
-}
-
-/* "<before> <attribute>: <text>", the text cut and cleaned. */
-static bool refuse_text(const char *before, const struct attr *a, const char *text, GError **error)
-{
-	g_autofree char *shown = log_clean_text(text, strlen(text), 64);
-
-	return inox_error_set(error, INOX_ERROR_INVALID, "%s %s: %s", before, a->name, shown);
-}
-
-static bool set_uuid(const struct attr *a, const json_t *value, struct uuid *ret, GError **error)
-{
-	const char *text = json_string_value(value);
-
-	if (!uuid_parse(text, ret, NULL))
-		return refuse_text("Expected UUID for", a, text, error);
-	return true;
-}
-
-/* Colons only, as Ironic; mac_parse() takes more. */
-static bool set_mac(const struct attr *a, const json_t *value, struct mac *ret, GError **error)
-{
-	const char *text = json_string_value(value);
-
-	if (strchr(text, '-') || !mac_parse(text, ret, NULL))
-		return refuse_text("Expected valid MAC address for", a, text, error);
-	return true;
-}
-
-static bool set_enum(const struct attr *a, const json_t *value, int *ret, GError **error)
-{
-	int number = a->enum_parse(json_string_value(value));
-
-	if (number < 0)
-		return refuse_text("Unknown value for", a, json_string_value(value), error);
-	*ret = number;
-	return true;
-}
-
-static bool time_parse(const char *text, struct wall *ret)
-{
-	char back[WALL_TEXT];
-	g_autofree char *seconds = g_strdup_printf("%.19sZ", text);
-	g_autoptr(GDateTime) date =
-		strlen(text) == WALL_TEXT - 1 ? g_date_time_new_from_iso8601(seconds, NULL) : NULL;
-	guint64 us = 0;
-
-	if (!date || !g_ascii_isdigit(text[20]))
-		return false;
-	us = g_ascii_strtoull(text + 20, NULL, 10);
-
-	struct wall time = {g_date_time_to_unix(date) * 1000000 + (int64_t)us};
-
-	if (time.us <= 0 || time.us >= YEAR_10000_US)
-		return false;
-	/* Printing it again is the strict check of every separator and digit. */
-	wall_print(time, back);
-	if (strcmp(back, text) != 0)
-		return false;
-	*ret = time;
-	return true;
-}
-
-static bool set_time(const struct attr *a, const json_t *value, struct wall *ret, GError **error)
-{
-	if (!time_parse(json_string_value(value), ret))
-		return refuse_text("Expected a time like 2026-11-21T19:55:47.438804+00:00 for", a,
-				   json_string_value(value), error);
-	return true;
-}
-
-/* Counts no further than `left` levels. */
-static bool json_is_shallow(const json_t *value, unsigned left)
-{
-	const json_t *member;
-	const char *key;
-	size_t i;
-
-	if (!json_is_object(value) && !json_is_array(value))
-		return true;
-	if (left == 0)
-		return false;
-	json_object_foreach((json_t *)(uintptr_t)value, key, member)
-		if (!json_is_shallow(member, left - 1))
-			return false;
-	json_array_foreach(value, i, member)
-		if (!json_is_shallow(member, left - 1))
-			return false;
-	return true;
-}
-
-static bool json_fits(const struct attr *a, const json_t *value, GError **error)
-{
-	size_t limit = a->limit > 0 ? a->limit : LIMIT_NODE_JSON;
-
-	if (!json_is_shallow(value, LIMIT_JSON_DEPTH))
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "%s is nested deeper than %d levels", a->name,
-				      LIMIT_JSON_DEPTH);
-	if (json_dumpb(value, NULL, 0, JSON_COMPACT) > limit)
-		return inox_error_set(error, INOX_ERROR_INVALID, "%s is larger than %zu bytes",
-				      a->name, limit);
-	return true;
-}
-
-static bool set_json(const struct attr *a, void *field, const json_t *value, GError **error)
-{
-	if (!json_fits(a, value, error))
-		return false;
-	json_decref(peek_json(field));
-	*(json_t **)field = json_deep_copy(value);
-	return true;
-}
-
-static bool type_fits(enum attr_kind kind, const json_t *value)
-{
-	switch (kind) {
-	case ATTR_BOOL:
-	case ATTR_TRI: return json_is_boolean(value) || json_is_string(value);
-	case ATTR_INT: return json_is_integer(value);
-	case ATTR_JSON: return json_is_object(value);
-	case ATTR_LIST: return json_is_array(value);
-	case ATTR_TEXT:
-	case ATTR_UUID:
-	case ATTR_ENUM:
-	case ATTR_TIME:
-	case ATTR_MAC: return json_is_string(value);
-	}
-	g_assert_not_reached();
-}
-
-bool attr_from_json(const struct attr_table *t, void *object, unsigned attr, const json_t *value,
-		    GError **error)
-{
-	const struct attr *a = &t->attrs[attr];
-	void *field = field_of(a, object);
-	bool truth;
-
-	if (json_is_null(value) && !(a->flags & A_REQUIRED)) {
-		reset_field(t, object, a);
-		return true;
-	}
-	if (!type_fits(a->kind, value))
-		return refuse_type(t, a, value, error);
-	switch (a->kind) {
-	case ATTR_TEXT: return set_text(t, a, field, value, error);
-	case ATTR_UUID: return set_uuid(a, value, field, error);
-	case ATTR_BOOL: return set_bool(a, value, field, error);
-	case ATTR_TRI:
-		if (!set_bool(a, value, &truth, error))
-			return false;
-		*(int *)field = truth;
-		return true;
-	case ATTR_ENUM: return set_enum(a, value, field, error);
-	case ATTR_INT: *(int64_t *)field = json_integer_value(value); return true;
-	case ATTR_TIME: return set_time(a, value, field, error);
-	case ATTR_JSON:
-	case ATTR_LIST: return set_json(a, field, value, error);
-	case ATTR_MAC: return set_mac(a, value, field, error);
-	}
-	g_assert_not_reached();
 }
 
 /* ---- to JSON */
@@ -394,7 +144,7 @@ static json_t *text_to_json(const char *text)
 /* Objects and lists are shared with the struct, not copied. */
 static json_t *share_json(const struct attr *a, const void *object)
 {
-	const void *field = peek_field(a, object);
+	const void *field = attr_peek_field(a, object);
 
 	switch (a->kind) {
 	case ATTR_TEXT: return peek_text(field) ? json_string(peek_text(field)) : json_null();
@@ -454,6 +204,66 @@ json_t *attrs_to_json(const struct attr_table *t, const void *object, unsigned f
 		}
 	}
 	return out;
+}
+
+/* ---- to a database column */
+
+static void to_text(struct attr_value *ret, const char *text)
+{
+	if (!text)
+		return;
+	ret->type = ATTR_VALUE_TEXT;
+	ret->text = text;
+	ret->length = strlen(text);
+}
+
+static void to_integer(struct attr_value *ret, int64_t number)
+{
+	ret->type = ATTR_VALUE_INTEGER;
+	ret->integer = number;
+}
+
+bool attr_to_value(const struct attr_table *t, const void *object, unsigned attr,
+		   struct attr_value *ret_value, char **ret_text, GError **error)
+{
+	const struct attr *a = &t->attrs[attr];
+	const void *field = attr_peek_field(a, object);
+	struct attr_value value = {.type = ATTR_VALUE_NULL};
+	g_autofree char *made = NULL;
+
+	switch (a->kind) {
+	case ATTR_TEXT: to_text(&value, peek_text(field)); break;
+	case ATTR_UUID:
+		to_text(&value, uuid_is_set(field) ? ((const struct uuid *)field)->s : NULL);
+		break;
+	case ATTR_BOOL: to_integer(&value, *(const bool *)field); break;
+	case ATTR_TRI:
+		if (*(const int *)field >= 0)
+			to_integer(&value, *(const int *)field);
+		break;
+	case ATTR_ENUM: to_text(&value, a->enum_text((unsigned)*(const int *)field)); break;
+	case ATTR_INT: to_integer(&value, *(const int64_t *)field); break;
+	case ATTR_TIME:
+		if (((const struct wall *)field)->us != 0)
+			to_integer(&value, ((const struct wall *)field)->us);
+		break;
+	case ATTR_JSON:
+	case ATTR_LIST:
+		made = json_print_compact(peek_json(field));
+		to_text(&value, made);
+		break;
+	case ATTR_MAC:
+		made = g_malloc(MAC_TEXT);
+		mac_print(*(const struct mac *)field, made);
+		to_text(&value, made);
+		break;
+	}
+	if (value.type == ATTR_VALUE_TEXT && a->limit > 0 && value.length > a->limit)
+		return inox_error_set(error, INOX_ERROR_LIMIT, "%s is larger than %zu bytes",
+				      a->name, a->limit);
+	*ret_value = value;
+	*ret_text = g_steal_pointer(&made);
+	return true;
 }
 
 /* ---- a whole body */
