@@ -1,5 +1,7 @@
 #include "steps.h"
 
+#include "write_image.h"
+
 /* One row more than steps.def holds, so that the table is never empty. */
 static const struct step steps[] = {
 #define AGENT_STEP(i, n, p, r, a, fn) \

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "errors.h"
 
@@ -25,12 +26,24 @@ bool uuid_parse(const char *text, struct uuid *ret_uuid, GError **error)
 	return true;
 }
 
+/* Not g_uuid_string_random(): its generator can be predicted, and two forks of a process get the same. */
 struct uuid uuid_new(void)
 {
+	static const char digits[] = "0123456789abcdef";
 	struct uuid u;
-	g_autofree char *text = g_uuid_string_random();
+	uint8_t b[16];
+	size_t at = 0;
 
-	memcpy(u.s, text, UUID_TEXT);
+	g_assert(getrandom(b, sizeof(b), 0) == (ssize_t)sizeof(b));
+	b[6] = (uint8_t)(0x40 | (b[6] & 0x0f));
+	b[8] = (uint8_t)(0x80 | (b[8] & 0x3f));
+	for (size_t i = 0; i < sizeof(b); i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			u.s[at++] = '-';
+		u.s[at++] = digits[b[i] >> 4];
+		u.s[at++] = digits[b[i] & 0x0f];
+	}
+	u.s[at] = '\0';
 	return u;
 }
 

@@ -15,3 +15,5 @@
 #define LIMIT_STEPS            200
 #define LIMIT_NODE_JSON        (1024 * 1024) /* one JSON attribute of a row */
 #define LIMIT_CONFIG_FILE      (1024 * 1024)
+#define LIMIT_PATCH_STEPS      1000          /* operations of one JSON patch */
+#define LIMIT_API_CONNECTIONS  512

@@ -26,15 +26,19 @@ struct db_row {
 /* ---- errors */
 
 struct meaning {
-	int result; /* primary result code of SQLite */
+	int result; /* result code of SQLite, extended or primary; the first that fits counts */
 	enum inox_error code;
 	const char *words;
 };
 
 static const struct meaning meanings[] = {
+	{SQLITE_CONSTRAINT_UNIQUE, INOX_ERROR_CONFLICT, "has that value already"},
+	{SQLITE_CONSTRAINT_PRIMARYKEY, INOX_ERROR_CONFLICT, "has that value already"},
+	{SQLITE_CONSTRAINT_FOREIGNKEY, INOX_ERROR_INVALID, "has no such parent row"},
 	{SQLITE_FULL, INOX_ERROR_IO, "has no space left on its disk"},
 	{SQLITE_CORRUPT, INOX_ERROR_IO, "is damaged"},
 	{SQLITE_NOTADB, INOX_ERROR_IO, "is damaged or no database"},
+	{SQLITE_READONLY_DIRECTORY, INOX_ERROR_DENIED, "is in a folder that cannot be written"},
 	{SQLITE_READONLY, INOX_ERROR_DENIED, "cannot be written"},
 	{SQLITE_PERM, INOX_ERROR_DENIED, "cannot be written"},
 	{SQLITE_CANTOPEN, INOX_ERROR_IO, "cannot be opened, or its folder cannot be written"},
@@ -43,19 +47,18 @@ static const struct meaning meanings[] = {
 	{SQLITE_IOERR, INOX_ERROR_IO, "cannot be read or written"},
 };
 
+static struct meaning meaning_of(int extended)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(meanings); i++)
+		if (meanings[i].result == extended || meanings[i].result == (extended & 0xff))
+			return meanings[i];
+	return (struct meaning){extended, INOX_ERROR_IO, "refused a statement"};
+}
+
 static bool set_error(const struct db *d, GError **error)
 {
-	int extended = sqlite3_extended_errcode(d->handle);
-	struct meaning m = {extended, INOX_ERROR_IO, "refused a statement"};
+	struct meaning m = meaning_of(sqlite3_extended_errcode(d->handle));
 	int number = sqlite3_system_errno(d->handle);
-
-	if (extended == SQLITE_CONSTRAINT_UNIQUE || extended == SQLITE_CONSTRAINT_PRIMARYKEY)
-		m = (struct meaning){extended, INOX_ERROR_CONFLICT, "has that value already"};
-	if (extended == SQLITE_CONSTRAINT_FOREIGNKEY)
-		m = (struct meaning){extended, INOX_ERROR_INVALID, "has no such parent row"};
-	for (size_t i = 0; i < G_N_ELEMENTS(meanings); i++)
-		if (meanings[i].result == (extended & 0xff))
-			m = meanings[i];
 	bool has_errno = number != 0 && (m.result == SQLITE_CANTOPEN || m.result == SQLITE_IOERR);
 
 	return inox_error_set(error, m.code, "Database %s %s: %s%s%s.", d->path, m.words,

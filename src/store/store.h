@@ -1,7 +1,8 @@
 /* store.h: the rows.  SQLite behind it now (WAL, synchronous=FULL), numbered migrations.
  *
- * A store handle belongs to one thread.  Writes happen inside store_begin() ... store_commit(); a
- * transaction takes the write lock at once (BEGIN IMMEDIATE), so read-check-write needs no retry.
+ * A store handle belongs to one thread and does not cross a fork.  Writes happen inside store_begin()
+ * ... store_commit(); a transaction takes the write lock at once (BEGIN IMMEDIATE), so read-check-write
+ * needs no retry.
  * Errors: NOT_FOUND, CONFLICT (unique value taken, or the row's revision moved), BUSY (lock not got in
  * 10 s), DENIED (not writable), IO (disk full, damaged file or row), LIMIT (database newer than this
  * program, or a value larger than its attribute may be), INVALID.

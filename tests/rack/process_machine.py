@@ -1,0 +1,101 @@
+#!/usr/bin/python3
+"""A machine made of processes: what inox-bmc starts when its power button is pressed.
+
+    process_machine.py STATE
+
+STATE is a JSON file: {"boot_root", "sysroot", "agent", "port"}.  Booting from the network means what
+firmware, iPXE, kernel and ramdisk do between them: wait until the boot host knows this MAC address, take the
+script's kernel arguments, the token's archive and the reserved address, and become inox-agent.
+Booting from the disk means: the disk must begin with a boot sector; then the instance just runs.
+"""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import sys
+import time
+
+BOOT_PATIENCE_S = 60
+
+
+def cpio_files(archive):
+    """Names and contents of a newc archive."""
+    at = 0
+    while archive[at : at + 6] == b"070701":
+        fields = [int(archive[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
+        size, name_size = fields[6], fields[11]
+        name = archive[at + 110 : at + 110 + name_size - 1].decode()
+        start = (at + 110 + name_size + 3) & ~3
+        if name == "TRAILER!!!":
+            return
+        yield name, archive[start : start + size]
+        at = (start + size + 3) & ~3
+
+
+def boot_data(root, mac):
+    """Address, kernel arguments and the path of the token's archive; None while one is missing."""
+    try:
+        reservation = (root / "dhcp-hosts" / mac.replace(":", "-")).read_text()
+    except FileNotFoundError:
+        candidates = [p for p in (root / "dhcp-hosts").glob("*") if p.read_text().lower().startswith(mac)]
+        if not candidates:
+            return None
+        reservation = candidates[0].read_text()
+    address = reservation.strip().split(",")[1]
+    scripts = [p for p in (root / "http" / "boot").glob("*.ipxe") if mac.replace(":", "-") in p.name or mac in p.name]
+    if not scripts or address == "ignore":
+        return None
+    text = scripts[0].read_text()
+    arguments = re.search(r"^kernel .*?initrd=initrd (.*?)(?: \|\||$)", text, re.M)
+    once = re.search(r"/once/([^/]+)/token\.img", text)
+    archive = root / "http" / "once" / once.group(1) / "token.img" if once else None
+    return address, arguments.group(1), archive
+
+
+def wait_for_boot_data(root, mac):
+    end = time.monotonic() + BOOT_PATIENCE_S
+    while time.monotonic() < end:
+        try:
+            found = boot_data(root, mac)
+            if found:
+                return found[0], found[1], found[2].read_bytes() if found[2] else b""
+        except FileNotFoundError:
+            pass  # it is being replaced
+        time.sleep(0.05)
+    sys.exit("no boot data for " + mac)
+
+
+def boot_network(state):
+    root, sysroot = pathlib.Path(state["boot_root"]), pathlib.Path(state["sysroot"])
+    address, arguments, archive = wait_for_boot_data(root, os.environ["INOX_MACHINE_MAC"].lower())
+    (sysroot / "proc").mkdir(exist_ok=True)
+    (sysroot / "proc/cmdline").write_text(arguments + "\n")
+    for name, content in cpio_files(archive):
+        path = sysroot / name.lstrip("/")
+        if content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.write(descriptor, content)
+            os.close(descriptor)
+    os.execv(
+        state["agent"],
+        [state["agent"], "--listen", f"{address}:{state['port']}", "--root", str(sysroot)],
+    )
+
+
+def boot_disk(state):
+    with open(pathlib.Path(state["sysroot"]) / "dev/vda", "rb") as disk:
+        head = disk.read(512)
+    if head[510:512] != b"\x55\xaa":
+        sys.exit("no boot sector")
+    (pathlib.Path(state["sysroot"]) / "instance-booted").write_text("yes\n")
+    signal.pause()
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1]) as described:
+        the_state = json.load(described)
+    print("machine:", os.environ["INOX_MACHINE_MAC"], "boots from", os.environ["INOX_BOOT_TARGET"], flush=True)
+    (boot_network if os.environ["INOX_BOOT_TARGET"] == "pxe" else boot_disk)(the_state)
