@@ -448,6 +448,11 @@ static void fold_passed_deadline(struct fold *x)
 	fold_trouble(x, info->limit == LIMIT_POWER && info->action != ACTION_SOFT_OFF, reason);
 }
 
+static void fold_unable(struct fold *x)
+{
+	fold_fail_phase(x, x->ev->reason ? x->ev->reason : "the conductor gives no reason");
+}
+
 static void fold_taken(struct fold *x)
 {
 	if (x->f.until.us != 0)
@@ -481,6 +486,7 @@ static void fold_worker_event(struct fold *x)
 		[EVENT_AGENT_LIST] = fold_list,
 		[EVENT_SENDING] = fold_sending,
 		[EVENT_DEADLINE] = fold_passed_deadline,
+		[EVENT_UNABLE] = fold_unable,
 		[EVENT_TAKEN] = fold_taken,
 		[EVENT_AGENT_ALIVE] = fold_alive,
 		[EVENT_AGENT_MILESTONE] = fold_milestone,
@@ -503,6 +509,7 @@ static void fold_worker_event(struct fold *x)
 	case EVENT_AGENT_MILESTONE:
 	case EVENT_AGENT_GONE:
 	case EVENT_AGENT_COMMAND: fits = is_agents(x); break;
+	case EVENT_UNABLE:
 	case EVENT_DEADLINE: fits = (uint64_t)x->f.turn == x->ev->turn; break;
 	case EVENT_TAKEN: fits = true; break;
 	case EVENT_VERB:

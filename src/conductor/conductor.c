@@ -1,0 +1,346 @@
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "errors.h"
+#include "inside.h"
+#include "jsons.h"
+#include "log.h"
+
+#define POKES_PER_TURN 256
+
+static void run_free(gpointer data)
+{
+	struct run *run = data;
+
+	loop_timer_free(run->timer);
+	g_free(run->watch);
+	g_free(run);
+}
+
+struct run *conductor_run(struct conductor *c, const char *uuid)
+{
+	struct run *run = g_hash_table_lookup(c->runs, uuid);
+
+	if (run)
+		return run;
+	run = g_new0(struct run, 1);
+	run->c = c;
+	g_strlcpy(run->node.s, uuid, sizeof(run->node.s));
+	g_hash_table_insert(c->runs, run->node.s, run);
+	return run;
+}
+
+static void item_free(gpointer data)
+{
+	struct item *item = data;
+
+	message_clear(&item->message);
+	g_free(item->reason);
+	g_free(item);
+}
+
+void conductor_post(struct conductor *c, const struct item *item)
+{
+	g_queue_push_tail(&c->items, g_memdup2(item, sizeof(*item)));
+	loop_timer_arm(c->drain_timer, SPAN_MS(0));
+}
+
+void conductor_look(struct conductor *c, const char *uuid)
+{
+	struct item item = {.kind = ITEM_LOOK};
+
+	g_strlcpy(item.node.s, uuid, sizeof(item.node.s));
+	conductor_post(c, &item);
+}
+
+static void on_drain(void *ctx)
+{
+	struct conductor *c = ctx;
+
+	conductor_drain(c);
+	if (!g_queue_is_empty(&c->items))
+		loop_timer_arm(c->drain_timer, SPAN_MS(0));
+}
+
+/* ---- requests */
+
+void conductor_forget_request(struct conductor *c, uint64_t id)
+{
+	const struct request *rq = g_hash_table_lookup(c->requests, &id);
+	struct run *run = rq ? g_hash_table_lookup(c->runs, rq->node.s) : NULL;
+
+	if (run && run->requests[rq->worker] == id)
+		run->requests[rq->worker] = 0;
+	g_hash_table_remove(c->requests, &id);
+}
+
+bool conductor_request(struct conductor *c, struct run *run, const struct request *rq,
+		       const struct message *m, GError **error)
+{
+	/* Without its worker a request waits for conductor_attach(). */
+	if (!c->channels[rq->worker])
+		return true;
+	if (!channel_send(c->channels[rq->worker], m, error))
+		return false;
+	struct request *copy = g_memdup2(rq, sizeof(*rq));
+
+	c->next_request++;
+	run->requests[rq->worker] = copy->id;
+	g_hash_table_insert(c->requests, &copy->id, copy);
+	return true;
+}
+
+/* ---- what the workers say */
+
+struct sender {
+	const struct uuid *node;
+	uint64_t request; /* 0: not an answer */
+	enum role role;
+};
+
+static bool sender_of(const struct message *m, struct sender *ret)
+{
+#define FROM(type, from, number)                                                     \
+	case MESSAGE_##type:                                                         \
+		*ret = (struct sender){                                              \
+			.node = &m->type.node, .request = (number), .role = (from)}; \
+		return true
+	switch ((unsigned)m->type) {
+		FROM(agent_alive, ROLE_DIALER, 0);
+		FROM(agent_milestone, ROLE_DIALER, 0);
+		FROM(agent_gone, ROLE_DIALER, 0);
+		FROM(agent_command, ROLE_DIALER, 0);
+		FROM(agent_reply, ROLE_DIALER, m->agent_reply.request);
+		FROM(bmc_reply, ROLE_BMC, m->bmc_reply.request);
+		FROM(boot_reply, ROLE_BOOT, m->boot_reply.request);
+	default: return false;
+	}
+#undef FROM
+}
+
+/* A worker meets strangers: it may answer only what it was asked, and only for that node. */
+static void take_message(struct conductor *c, enum role role, struct message *m)
+{
+	struct item item = {.kind = ITEM_MESSAGE};
+	struct sender sender;
+
+	if (!sender_of(m, &sender) || sender.role != role) {
+		log_warn(NULL, "message of the wrong kind dropped",
+			 F_STR("worker", role_text[role]),
+			 F_STR("type", message_type_text(m->type)));
+		return;
+	}
+	item.node = *sender.node;
+	if (sender.request) {
+		const struct request *rq = g_hash_table_lookup(c->requests, &sender.request);
+
+		if (!rq || rq->worker != role || strcmp(rq->node.s, item.node.s) != 0)
+			return;
+		item.request = *rq;
+		conductor_forget_request(c, sender.request);
+	} else if (role != ROLE_DIALER) {
+		return;
+	}
+	item.message = *m;
+	*m = (struct message){.type = MESSAGE_NONE};
+	conductor_post(c, &item);
+}
+
+#define WORKER_CALLBACKS(role)                                              \
+	static void on_message_##role(void *ctx, struct message *m, int fd) \
+	{                                                                   \
+		(void)fd;                                                   \
+		take_message(ctx, role, m);                                 \
+	}                                                                   \
+	static void on_closed_##role(void *ctx, const GError *error)        \
+	{                                                                   \
+		close_worker(ctx, role, error);                             \
+	}
+
+/* Whatever the worker was asked is forgotten: the rows know what is needed. */
+static void close_worker(struct conductor *c, enum role worker, const GError *error)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	log_notice(NULL, "worker is gone", F_STR("worker", role_text[worker]), F_ERR(error));
+	channel_free(g_steal_pointer(&c->channels[worker]));
+	g_hash_table_iter_init(&iter, c->requests);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		if (((struct request *)value)->worker == worker)
+			g_hash_table_iter_remove(&iter);
+	g_hash_table_iter_init(&iter, c->runs);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		struct run *run = value;
+
+		run->requests[worker] = 0;
+		if (worker == ROLE_DIALER)
+			g_clear_pointer(&run->watch, g_free);
+	}
+	if (worker == ROLE_BMC)
+		c->syncs = 0;
+}
+
+WORKER_CALLBACKS(ROLE_DIALER)
+WORKER_CALLBACKS(ROLE_BMC)
+WORKER_CALLBACKS(ROLE_BOOT)
+
+static bool look_at_all(struct conductor *c, GError **error)
+{
+	g_autoptr(GPtrArray) list = store_nodes_in_motion(c->store, error);
+
+	for (guint i = 0; list && i < list->len; i++)
+		conductor_look(c, list->pdata[i]);
+	return list;
+}
+
+void conductor_attach(struct conductor *c, enum role worker, int channel_fd)
+{
+	static const struct {
+		channel_message_fn message;
+		channel_closed_fn closed;
+	} callbacks[ROLE_COUNT] = {
+		[ROLE_DIALER] = {on_message_ROLE_DIALER, on_closed_ROLE_DIALER},
+		[ROLE_BMC] = {on_message_ROLE_BMC, on_closed_ROLE_BMC},
+		[ROLE_BOOT] = {on_message_ROLE_BOOT, on_closed_ROLE_BOOT},
+	};
+	g_autoptr(GError) error = NULL;
+
+	g_assert(callbacks[worker].message);
+	if (c->channels[worker])
+		close_worker(c, worker, NULL);
+	c->channels[worker] = channel_new(c->loop, channel_fd, callbacks[worker].message,
+					  callbacks[worker].closed, c);
+	if (!look_at_all(c, &error))
+		log_error(NULL, "nodes in motion cannot be read", F_ERR(error));
+	if (worker == ROLE_BMC)
+		sync_next(c);
+}
+
+/* ---- pokes and the sweep */
+
+static void on_poke(void *ctx, bool readable, bool writable)
+{
+	struct conductor *c = ctx;
+	char text[UUID_TEXT + 1];
+
+	(void)readable;
+	(void)writable;
+	for (unsigned i = 0; i < POKES_PER_TURN; i++) {
+		ssize_t n = recv(c->poke_fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+		struct uuid uuid;
+
+		if (n < 0)
+			return;
+		text[n] = '\0';
+		if (uuid_parse(text, &uuid, NULL))
+			conductor_look(c, uuid.s);
+	}
+}
+
+static void on_sweep(void *ctx)
+{
+	struct conductor *c = ctx;
+	g_autoptr(GError) error = NULL;
+
+	if (!look_at_all(c, &error))
+		log_error(NULL, "nodes in motion cannot be read", F_ERR(error));
+	loop_timer_arm(c->sweep_timer, config_span(c->config, OPTION_conductor_sweep_interval));
+}
+
+static void on_sync(void *ctx)
+{
+	struct conductor *c = ctx;
+
+	sync_start(c);
+	loop_timer_arm(c->sync_timer,
+		       config_span(c->config, OPTION_conductor_sync_power_state_interval));
+}
+
+/* ---- options */
+
+/* "name name=value ..." as a JSON object of strings; the publisher checks the characters. */
+static char *parse_kernel_arguments(const char *text, GError **error)
+{
+	g_auto(GStrv) words = g_strsplit_set(text, " \t", -1);
+	g_autoptr(json_t) object = json_object();
+
+	for (char **w = words; *w; w++) {
+		const char *equals = strchr(*w, '=');
+		g_autofree char *name =
+			equals ? g_strndup(*w, (size_t)(equals - *w)) : g_strdup(*w);
+
+		if (!**w)
+			continue;
+		if (!*name || json_object_set_new_nocheck(
+				      object, name, json_string(equals ? equals + 1 : "")) < 0) {
+			inox_error_set(error, INOX_ERROR_INVALID,
+				       "[agent]kernel_append_params: '%s' is neither NAME nor "
+				       "NAME=VALUE",
+				       *w);
+			return NULL;
+		}
+	}
+	return json_print_compact(object);
+}
+
+static void start_timers(struct conductor *c)
+{
+	struct span sync = config_span(c->config, OPTION_conductor_sync_power_state_interval);
+
+	loop_timer_arm(c->sweep_timer, config_span(c->config, OPTION_conductor_sweep_interval));
+	if (sync.us > 0)
+		loop_timer_arm(c->sync_timer, sync);
+	if (c->poke_fd < 0)
+		return;
+	c->poke_watch = loop_watch_new(c->loop, c->poke_fd, on_poke, c);
+	loop_watch_set(c->poke_watch, true, false);
+}
+
+struct conductor *conductor_new(struct loop *l, const struct config *conf, struct store *s,
+				const struct seal_key *key, int poke_fd, GError **error)
+{
+	g_autoptr(conductor) c = g_new0(struct conductor, 1);
+
+	c->loop = l;
+	c->config = conf;
+	c->store = s;
+	c->key = key;
+	c->poke_fd = poke_fd;
+	c->started = mono_now();
+	c->next_request = 1;
+	c->runs = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, run_free);
+	c->requests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+	g_queue_init(&c->items);
+	g_queue_init(&c->sync_queue);
+	c->drain_timer = loop_timer_new(l, on_drain, c);
+	c->sweep_timer = loop_timer_new(l, on_sweep, c);
+	c->sync_timer = loop_timer_new(l, on_sync, c);
+	if (!address_pool_parse(config_text(conf, OPTION_boot_address_pool), &c->pool, error))
+		return NULL;
+	c->kernel_arguments =
+		parse_kernel_arguments(config_text(conf, OPTION_agent_kernel_append_params), error);
+	if (!c->kernel_arguments || !look_at_all(c, error))
+		return NULL;
+	start_timers(c);
+	return g_steal_pointer(&c);
+}
+
+void conductor_free(struct conductor *c)
+{
+	if (!c)
+		return;
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		channel_free(c->channels[i]);
+	loop_watch_free(c->poke_watch);
+	loop_timer_free(c->drain_timer);
+	loop_timer_free(c->sweep_timer);
+	loop_timer_free(c->sync_timer);
+	g_queue_clear_full(&c->items, item_free);
+	g_queue_clear_full(&c->sync_queue, g_free);
+	g_hash_table_unref(c->runs);
+	g_hash_table_unref(c->requests);
+	g_free(c->kernel_arguments);
+	g_free(c);
+}

@@ -1,0 +1,94 @@
+/* inside.h: what the parts of the conductor share. */
+#pragma once
+
+#include "address.h"
+#include "channel.h"
+#include "conductor.h"
+#include "flow.h"
+#include "flow_record.h"
+
+/* A request under way at a worker. */
+struct request {
+	uint64_t id;
+	struct uuid node;
+	enum role worker;
+	uint64_t turn;   /* of the flow when it was made; 0: power sync */
+	bool list;       /* dialer_list */
+	struct mono due; /* not answered by then: given up */
+};
+
+/* What is known of a node besides its row: only what a restart may forget. */
+struct run {
+	struct conductor *c;
+	struct uuid node;
+	struct loop_timer *timer;
+	uint64_t requests[ROLE_COUNT]; /* id under way at that worker; 0: none */
+	uint64_t send_turn; /* "about to send" was committed by this process in this turn */
+	uint64_t timer_turn;
+	bool timer_is_deadline;
+	char *watch; /* what the dialer was told; NULL: nothing */
+	/* An answer came for this turn and did not end it: the next request waits a little. */
+	uint64_t answered_turn;
+	struct mono answered_at;
+	struct mono progress_at;
+};
+
+/* Something to look at, in the order it came. */
+struct item {
+	enum item_kind {
+		ITEM_LOOK,
+		ITEM_MESSAGE,
+		ITEM_DEADLINE,
+		ITEM_TAKEN,
+		ITEM_SENDING,
+		ITEM_UNABLE
+	} kind;
+	struct uuid node;
+	struct message message;
+	struct request request; /* of ITEM_MESSAGE that answers one; id 0: none */
+	uint64_t turn;
+	char *reason;
+};
+
+struct conductor {
+	struct loop *loop;
+	const struct config *config;
+	struct store *store;
+	const struct seal_key *key;
+	struct channel *channels[ROLE_COUNT];
+	int poke_fd;
+	struct loop_watch *poke_watch;
+	struct loop_timer *drain_timer, *sweep_timer, *sync_timer;
+	struct mono started;
+	GHashTable *runs;     /* UUID text to struct run */
+	GHashTable *requests; /* id to struct request */
+	uint64_t next_request;
+	GQueue items;
+	struct address_pool pool;
+	char *kernel_arguments; /* JSON */
+	GQueue sync_queue;      /* UUIDs (char *) whose power is to be looked at */
+	unsigned syncs;         /* under way */
+};
+
+/* conductor.c */
+struct run *conductor_run(struct conductor *c, const char *uuid);
+/* Takes the fields of the item. */
+void conductor_post(struct conductor *c, const struct item *item);
+void conductor_look(struct conductor *c, const char *uuid);
+/* Sends a message that is answered under its request id; false when the worker is not there. */
+bool conductor_request(struct conductor *c, struct run *run, const struct request *rq,
+		       const struct message *m, GError **error);
+void conductor_forget_request(struct conductor *c, uint64_t id);
+
+/* intake.c: handles what was posted, in one transaction, and acts. */
+void conductor_drain(struct conductor *c);
+
+/* act.c: starts what the committed row still needs; calling it twice is harmless. */
+void node_act(struct conductor *c, struct run *run, const struct node *n);
+/* The reply to a request is known under this message id. */
+bool fill_bmc_request(struct conductor *c, const struct node *n, enum bmc_operation operation,
+		      struct message *ret_message, GError **error);
+
+/* sync.c */
+void sync_start(struct conductor *c);
+void sync_next(struct conductor *c);

@@ -1,0 +1,532 @@
+/* The conductor against a real store and workers that are played here: a machine with a BMC, a boot host and
+ * an agent, which outlive any conductor. */
+#include <glib/gstdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "conductor.h"
+#include "errors.h"
+#include "flow.h"
+#include "jsons.h"
+
+#define MAC     "52:54:00:aa:bb:01"
+#define ADDRESS "127.77.0.9"
+
+struct world {
+	struct loop *loop;
+	char *folder;
+	struct config *config;
+	struct store *store;
+	struct seal_key *key;
+	struct conductor *conductor;
+	struct channel *workers[ROLE_COUNT];
+	struct uuid node;
+	struct loop_timer *guard;
+	bool late;
+
+	/* the machine */
+	bool power, pxe, published, agent_up;
+	uint64_t epoch;
+	char *token;
+	json_t *commands; /* the agent's list */
+	unsigned writes, boots;
+	const char *mac;
+
+	/* the test's wishes */
+	unsigned messages; /* received so far */
+	unsigned kill_at;  /* the conductor dies when this message was carried out; 0: never */
+	bool kill_before;  /* and the message was not carried out */
+	unsigned lose_answer_to_step, refuse_publish;
+};
+
+
+static void on_guard(void *ctx)
+{
+	struct world *w = ctx;
+
+	w->late = true;
+	loop_timer_arm(w->guard, SPAN_SECONDS(1));
+}
+
+static void send_message(struct world *w, enum role role, struct message *m)
+{
+	if (w->workers[role])
+		g_assert_true(channel_send(w->workers[role], m, NULL));
+}
+
+/* ---- the machine */
+
+static void set_power(struct world *w, bool on)
+{
+	if (on && !w->power && w->pxe && w->published) {
+		w->agent_up = true;
+		w->pxe = false;
+		w->boots++;
+		json_array_clear(w->commands);
+	}
+	if (!on)
+		w->agent_up = false;
+	w->power = on;
+}
+
+static void play_bmc(struct world *w, const struct message *in)
+{
+	const struct message_bmc_request *rq = &in->bmc_request;
+	struct message out = {.type = MESSAGE_bmc_reply};
+
+	if (rq->operation == BMC_SET_POWER)
+		set_power(w, rq->power == TARGET_POWER_ON);
+	if (rq->operation == BMC_SET_BOOT)
+		w->pxe = rq->device == BOOT_DEVICE_PXE;
+	out.bmc_reply = (struct message_bmc_reply){
+		.request = rq->request, .node = rq->node, .power = w->power ? POWER_ON : POWER_OFF};
+	send_message(w, ROLE_BMC, &out);
+}
+
+static void play_boot(struct world *w, const struct message *in)
+{
+	struct message out = {.type = MESSAGE_boot_reply};
+
+	if (in->type == MESSAGE_boot_publish) {
+		const struct message_boot_publish *p = &in->boot_publish;
+
+		g_assert_cmpstr(p->macs, ==, MAC);
+		g_assert_cmpstr(p->address, ==, ADDRESS);
+		g_assert_cmpuint(strlen(p->path), ==, 43);
+		out.boot_reply.request = p->request;
+		out.boot_reply.node = p->node;
+		out.boot_reply.epoch = p->epoch;
+		if (w->refuse_publish) {
+			w->refuse_publish--;
+			out.boot_reply.result = INOX_ERROR_UNAVAILABLE + 1;
+			out.boot_reply.retry = true;
+			out.boot_reply.reason = (char *)(uintptr_t) "the boot host is away";
+		} else {
+			w->published = true;
+			w->epoch = p->epoch;
+			g_free(w->token);
+			w->token = g_strdup(secret_peek(p->token));
+		}
+	} else {
+		out.boot_reply.request = in->boot_withdraw.request;
+		out.boot_reply.node = in->boot_withdraw.node;
+		out.boot_reply.epoch = in->boot_withdraw.epoch;
+		if (!in->boot_withdraw.token_only)
+			w->published = false;
+	}
+	send_message(w, ROLE_BOOT, &out);
+}
+
+static void play_watch(struct world *w, const struct message_dialer_watch *watch)
+{
+	struct message alive = {.type = MESSAGE_agent_alive};
+	struct message command = {.type = MESSAGE_agent_command};
+
+	g_assert_cmpuint(watch->epoch, ==, w->epoch);
+	g_assert_cmpstr(watch->address, ==, ADDRESS);
+	g_assert_cmpstr(secret_peek(watch->token), ==, w->token);
+	if (!w->agent_up)
+		return;
+	alive.agent_alive = (struct message_agent_alive){.node = watch->node,
+							 .epoch = watch->epoch,
+							 .started_ms = 1000 + w->boots,
+							 .own_agent = true};
+	send_message(w, ROLE_DIALER, &alive);
+	if (!*watch->command)
+		return;
+	command.agent_command = (struct message_agent_command){.node = watch->node,
+							       .epoch = watch->epoch,
+							       .command = watch->command,
+							       .status = COMMAND_SUCCEEDED};
+	send_message(w, ROLE_DIALER, &command);
+}
+
+static char *run_command(struct world *w, const struct message_dialer_call *call)
+{
+	if (strcmp(call->command, "poll.get_hardware_info") == 0)
+		return g_strdup_printf("{\"interfaces\": [{\"mac_address\": \"%s\"}]}", w->mac);
+	if (strcmp(call->command, "deploy.get_deploy_steps") == 0)
+		return g_strdup("{\"deploy_steps\": {\"a\": [{\"interface\": \"deploy\", \"step\": "
+				"\"write_image\", \"priority\": 0}]}, "
+				"\"hardware_manager_version\": {\"inox\": \"1\"}}");
+	if (strcmp(call->command, "standby.power_off") == 0)
+		set_power(w, false);
+	if (strcmp(call->command, "deploy.execute_deploy_step") == 0)
+		w->writes++;
+	return g_strdup("");
+}
+
+static void play_call(struct world *w, const struct message_dialer_call *call)
+{
+	struct message out = {.type = MESSAGE_agent_reply};
+	struct uuid id = uuid_new();
+
+	g_assert_cmpuint(call->epoch, ==, w->epoch);
+	if (!w->agent_up) {
+		out.agent_reply = (struct message_agent_reply){.request = call->request,
+							       .node = call->node,
+							       .epoch = call->epoch,
+							       .result = INOX_ERROR_UNAVAILABLE + 1};
+		send_message(w, ROLE_DIALER, &out);
+		return;
+	}
+	g_autofree char *outcome = run_command(w, call);
+
+	json_array_append_new(w->commands,
+			      json_pack("{s:s, s:s, s:s}", "id", id.s, "name",
+					strchr(call->command, '.') + 1, "status", "SUCCEEDED"));
+	out.agent_reply = (struct message_agent_reply){.request = call->request,
+						       .node = call->node,
+						       .epoch = call->epoch,
+						       .command = id.s,
+						       .status = COMMAND_SUCCEEDED,
+						       .outcome = outcome};
+	if (strstr(call->command, "execute") && w->lose_answer_to_step) {
+		w->lose_answer_to_step--;
+		out.agent_reply.result = INOX_ERROR_TIMEOUT + 1;
+		out.agent_reply.unclear = true;
+		out.agent_reply.command = NULL;
+	}
+	send_message(w, ROLE_DIALER, &out);
+}
+
+static void play_list(struct world *w, const struct message_dialer_list *list)
+{
+	struct message out = {.type = MESSAGE_agent_reply};
+	g_autofree char *text = json_print_compact(w->commands);
+
+	out.agent_reply = (struct message_agent_reply){.request = list->request,
+						       .node = list->node,
+						       .epoch = list->epoch,
+						       .outcome = text};
+	send_message(w, ROLE_DIALER, &out);
+}
+
+static void play_message(struct world *w, struct message *m)
+{
+	switch ((unsigned)m->type) {
+	case MESSAGE_bmc_request: play_bmc(w, m); break;
+	case MESSAGE_boot_publish:
+	case MESSAGE_boot_withdraw: play_boot(w, m); break;
+	case MESSAGE_dialer_watch: play_watch(w, &m->dialer_watch); break;
+	case MESSAGE_dialer_forget: break;
+	case MESSAGE_dialer_call: play_call(w, &m->dialer_call); break;
+	case MESSAGE_dialer_list: play_list(w, &m->dialer_list); break;
+	default: g_assert_not_reached();
+	}
+}
+
+static void on_message(void *ctx, struct message *m, int fd)
+{
+	struct world *w = ctx;
+
+	(void)fd;
+	w->messages++;
+	if (w->messages != w->kill_at || !w->kill_before)
+		play_message(w, m);
+}
+
+static void on_closed(void *ctx, const GError *error)
+{
+	(void)ctx;
+	(void)error;
+}
+
+/* ---- the control plane */
+
+static void attach(struct world *w, enum role role)
+{
+	int fds[2];
+
+	g_assert_true(channel_pair(fds, NULL));
+	w->workers[role] = channel_new(w->loop, fds[1], on_message, on_closed, w);
+	conductor_attach(w->conductor, role, fds[0]);
+}
+
+static void start(struct world *w)
+{
+	g_autoptr(GError) error = NULL;
+
+	w->conductor = conductor_new(w->loop, w->config, w->store, w->key, -1, &error);
+	g_assert_no_error(error);
+	attach(w, ROLE_BMC);
+	attach(w, ROLE_BOOT);
+	attach(w, ROLE_DIALER);
+}
+
+static void stop(struct world *w)
+{
+	g_clear_pointer(&w->conductor, conductor_free);
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		g_clear_pointer(&w->workers[i], channel_free);
+}
+
+static void add_node(struct world *w)
+{
+	g_autoptr(node) n = node_new();
+	struct port *p = port_new();
+
+	n->uuid = w->node = uuid_new();
+	n->driver = g_strdup("fake-hardware");
+	n->provision_state = STATE_AVAILABLE;
+	json_object_set_new(n->driver_info, "agent_address", json_string(ADDRESS));
+	json_object_set_new(n->instance_info, "image_source", json_string("http://10.0.0.1/i.raw"));
+	json_object_set_new(n->instance_info, "image_checksum",
+			    json_string("http://10.0.0.1/i.sum"));
+	p->uuid = uuid_new();
+	p->node_uuid = n->uuid;
+	g_assert_true(mac_parse(MAC, &p->address, NULL));
+	g_assert_true(store_begin(w->store, NULL));
+	g_assert_true(store_node_insert(w->store, n, NULL));
+	g_assert_true(store_port_insert(w->store, p, NULL));
+	g_assert_true(store_commit(w->store, NULL));
+	port_free(p);
+}
+
+static void setup(struct world *w, gconstpointer data)
+{
+	g_autoptr(GError) error = NULL;
+
+	(void)data;
+	w->folder = g_dir_make_tmp("inox-conductor-XXXXXX", NULL);
+	g_autofree char *file = g_build_filename(w->folder, "inox.conf", NULL);
+	g_autofree char *url = g_strdup_printf("sqlite://%s/inox.sqlite", w->folder);
+	g_autofree char *key = g_build_filename(w->folder, "key", NULL);
+
+	g_assert_true(g_file_set_contents(file,
+					  "[agent]\nallowed_networks = 127.0.0.0/8\n"
+					  "[conductor]\nsync_power_state_interval = 0\n",
+					  -1, NULL));
+	w->config = config_load(file, &error);
+	g_assert_no_error(error);
+	w->store = store_open(url, true, &error);
+	g_assert_no_error(error);
+	w->key = seal_key_load_or_create(key, &error);
+	g_assert_no_error(error);
+	w->loop = loop_new();
+	w->guard = loop_timer_new(w->loop, on_guard, w);
+	w->commands = json_array();
+	w->mac = MAC;
+	add_node(w);
+	start(w);
+}
+
+static void teardown(struct world *w, gconstpointer data)
+{
+	(void)data;
+	stop(w);
+	loop_timer_free(w->guard);
+	store_free(w->store);
+	seal_key_free(w->key);
+	config_free(w->config);
+	loop_free(w->loop);
+	json_decref(w->commands);
+	g_free(w->token);
+	g_autoptr(GDir) dir = g_dir_open(w->folder, 0, NULL);
+
+	for (const char *name; (name = g_dir_read_name(dir));) {
+		g_autofree char *path = g_build_filename(w->folder, name, NULL);
+
+		g_unlink(path);
+	}
+	g_rmdir(w->folder);
+	g_free(w->folder);
+}
+
+static struct node *get(struct world *w)
+{
+	struct node *n = store_node_get(w->store, w->node.s, NULL);
+
+	g_assert_nonnull(n);
+	return n;
+}
+
+/* As the API does it: fold in a transaction; no poke, so the conductor is told by a look at the row. */
+static void verb(struct world *w, enum state_event event)
+{
+	g_autoptr(GError) error = NULL;
+	attr_set changed = {0};
+	struct event ev = {.kind = EVENT_VERB, .now = wall_now(), .host = "api", .verb = event};
+
+	g_assert_true(store_begin(w->store, NULL));
+	g_autoptr(node) n = get(w);
+
+	g_assert_true(node_fold(n, &ev, changed, &error));
+	g_assert_no_error(error);
+	g_assert_true(store_node_update(w->store, n, changed, NULL));
+	g_assert_true(store_commit(w->store, NULL));
+}
+
+static void until_rest(struct world *w, enum provision_state state)
+{
+	w->late = false;
+	loop_timer_arm(w->guard, SPAN_SECONDS(20));
+	for (;;) {
+		g_autoptr(node) n = get(w);
+
+		if (json_object_size(n->flow) == 0) {
+			g_assert_cmpstr(provision_state_text((unsigned)n->provision_state), ==,
+					provision_state_text(state));
+			break;
+		}
+		if (w->late) {
+			g_autofree char *why = node_why(n, wall_now());
+
+			g_error("still in motion: %s", why);
+		}
+		loop_turn(w->loop, true);
+		if (w->kill_at && w->messages >= w->kill_at) {
+			w->kill_at = 0;
+			stop(w);
+			start(w);
+		}
+	}
+	loop_timer_disarm(w->guard);
+}
+
+/* Attaching looks at every node in motion. */
+static void poke(struct world *w)
+{
+	stop(w);
+	start(w);
+}
+
+static void test_deploy(struct world *w, gconstpointer data)
+{
+	(void)data;
+	verb(w, STATE_EVENT_DEPLOY);
+	poke(w);
+	until_rest(w, STATE_ACTIVE);
+	g_autoptr(node) n = get(w);
+
+	g_assert_cmpuint(w->writes, ==, 1);
+	g_assert_cmpuint(w->boots, ==, 1);
+	g_assert_true(w->power);
+	g_assert_false(w->published);
+	g_assert_null(n->agent_token);
+	g_assert_null(n->reservation);
+	g_assert_null(n->last_error);
+	g_assert_cmpstr(n->power_state, ==, "power on");
+}
+
+/* Killed after each message in turn, carried out or not, the deployment ends the same. */
+static void kill_everywhere(struct world *w, bool before)
+{
+	for (unsigned at = 1;; at++) {
+		w->messages = 0;
+		w->kill_at = at;
+		w->kill_before = before;
+		w->writes = w->boots = 0;
+		verb(w, STATE_EVENT_DEPLOY);
+		poke(w);
+		until_rest(w, STATE_ACTIVE);
+		g_assert_cmpuint(w->writes, ==, 1);
+		g_assert_cmpuint(w->boots, ==, 1);
+		g_assert_false(w->published);
+		bool done = w->kill_at != 0;
+
+		w->kill_at = 0;
+		verb(w, STATE_EVENT_DELETE);
+		poke(w);
+		until_rest(w, STATE_AVAILABLE);
+		g_autoptr(node) n = get(w);
+		attr_set changed = {0};
+
+		json_object_set_new(n->instance_info, "image_source",
+				    json_string("http://10.0.0.1/i.raw"));
+		json_object_set_new(n->instance_info, "image_checksum",
+				    json_string("http://10.0.0.1/i.sum"));
+		attr_set_add(changed, NODE_ATTR_instance_info);
+		g_assert_true(store_begin(w->store, NULL));
+		g_assert_true(store_node_update(w->store, n, changed, NULL));
+		g_assert_true(store_commit(w->store, NULL));
+		if (done)
+			break;
+		g_assert_cmpuint(at, <, 100);
+	}
+}
+
+static void test_killed_after(struct world *w, gconstpointer data)
+{
+	(void)data;
+	kill_everywhere(w, false);
+}
+
+static void test_killed_before(struct world *w, gconstpointer data)
+{
+	(void)data;
+	kill_everywhere(w, true);
+}
+
+static void test_lost_answer(struct world *w, gconstpointer data)
+{
+	(void)data;
+	w->lose_answer_to_step = 1;
+	verb(w, STATE_EVENT_DEPLOY);
+	poke(w);
+	until_rest(w, STATE_ACTIVE);
+	g_assert_cmpuint(w->writes, ==, 1);
+}
+
+static void test_retry(struct world *w, gconstpointer data)
+{
+	(void)data;
+	w->refuse_publish = 1;
+	verb(w, STATE_EVENT_DEPLOY);
+	poke(w);
+	until_rest(w, STATE_ACTIVE);
+	g_assert_cmpuint(w->refuse_publish, ==, 0);
+}
+
+static void test_wrong_machine(struct world *w, gconstpointer data)
+{
+	(void)data;
+	w->mac = "52:54:00:ff:ff:ff";
+	verb(w, STATE_EVENT_DEPLOY);
+	poke(w);
+	until_rest(w, STATE_DEPLOY_FAILED);
+	g_autoptr(node) n = get(w);
+
+	g_assert_nonnull(strstr(n->last_error, "52:54:00:ff:ff:ff"));
+	g_assert_nonnull(strstr(n->last_error, MAC));
+	g_assert_cmpuint(w->writes, ==, 0);
+	g_assert_false(w->published);
+	g_assert_false(w->power);
+	w->mac = MAC;
+	verb(w, STATE_EVENT_DEPLOY);
+	poke(w);
+	until_rest(w, STATE_ACTIVE);
+}
+
+static void test_foreign_messages(struct world *w, gconstpointer data)
+{
+	struct message m = {.type = MESSAGE_bmc_reply};
+
+	(void)data;
+	/* An answer that nobody asked for, through a worker that is not for it. */
+	m.bmc_reply.request = 77;
+	m.bmc_reply.node = w->node;
+	m.bmc_reply.power = POWER_ON;
+	send_message(w, ROLE_BMC, &m);
+	send_message(w, ROLE_DIALER, &m);
+	verb(w, STATE_EVENT_DEPLOY);
+	poke(w);
+	until_rest(w, STATE_ACTIVE);
+}
+
+#define CASE(name, fn) g_test_add("/conductor/" name, struct world, NULL, setup, fn, teardown)
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	CASE("a node is deployed", test_deploy);
+	CASE("killed after any message was carried out, it goes on", test_killed_after);
+	CASE("killed before any message was carried out, it goes on", test_killed_before);
+	CASE("a step whose answer was lost is not run twice", test_lost_answer);
+	CASE("a boot host that comes back is asked again", test_retry);
+	CASE("another machine than the node's is stopped before anything is changed",
+	     test_wrong_machine);
+	CASE("answers that nobody asked for are dropped", test_foreign_messages);
+	return g_test_run();
+}
