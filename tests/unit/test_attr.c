@@ -257,6 +257,12 @@ static void test_body(void)
 	g_assert_true(attr_set_has(changed, NODE_ATTR_driver));
 	g_assert_true(attr_set_has(changed, NODE_ATTR_extra));
 	g_assert_false(attr_set_has(changed, NODE_ATTR_properties));
+	/* A second body changes what it names and keeps the rest. */
+	g_autoptr(json_t) patch = parse("{\"extra\": {}, \"name\": null}");
+	g_assert_true(attrs_from_json(&node_attrs, n, patch, A_PATCH, 5, changed, &error));
+	g_assert_cmpstr(n->driver, ==, "redfish");
+	g_assert_null(n->name);
+	g_assert_true(attr_set_has(changed, NODE_ATTR_driver));
 
 	assert_body_refused("{\"driver\": \"d\", \"bogus\": 1}", A_CREATE, 82, INOX_ERROR_INVALID,
 			    "Schema error for node: Additional properties are not allowed "
