@@ -16,14 +16,31 @@ static const struct step steps[] = {
 	{.name = NULL},
 };
 
+static const struct step *extra_steps;
+
+void steps_use_extra(const struct step *table)
+{
+	extra_steps = table;
+}
+
 const struct step *step_at(unsigned i)
 {
-	return i + 1 < G_N_ELEMENTS(steps) ? &steps[i] : NULL;
+	const unsigned own = G_N_ELEMENTS(steps) - 1;
+
+	if (i < own)
+		return &steps[i];
+	const struct step *s = extra_steps;
+
+	for (unsigned skip = i - own; s && s->name && skip > 0; skip--)
+		s++;
+	return s && s->name ? s : NULL;
 }
 
 const struct step *step_find(const char *name)
 {
-	for (const struct step *s = steps; s->name; s++)
+	const struct step *s;
+
+	for (unsigned i = 0; (s = step_at(i)); i++)
 		if (g_str_equal(s->name, name))
 			return s;
 	return NULL;

@@ -14,6 +14,8 @@ struct step {
 	step_fn run;
 };
 
-/* The i-th step, in the order of steps.def; NULL past the end. */
+/* Adds a table that ends with a row without a name; NULL for none.  Before the first look. */
+void steps_use_extra(const struct step *table);
+/* The i-th step: those of steps.def, then the extra ones; NULL past the end. */
 const struct step *step_at(unsigned i);
 const struct step *step_find(const char *name); /* NULL if there is no such step */

@@ -1,0 +1,59 @@
+#include "agent.h"
+
+#include <string.h>
+
+#include "errors.h"
+#include "jsons.h"
+
+void agent_set_token(struct agent *a, const struct secret *token)
+{
+	secret_free(a->token);
+	a->token = secret_dup(token);
+	if (token)
+		tls_psk_of_token(token, a->psk_key);
+}
+
+bool agent_is_authorized(const struct agent *a, const char *token, const char *psk_identity)
+{
+	/* The key of the channel is made of the token: who has it need not show the token again. */
+	if (!token && psk_identity)
+		return a->token != NULL;
+	return token && secret_equal(a->token, token, strlen(token));
+}
+
+bool agent_check_node(const struct agent *a, const json_t *node, GError **error)
+{
+	const char *text = json_peek_string(node, "uuid");
+	struct uuid uuid;
+
+	if (!text)
+		return inox_error_set(error, INOX_ERROR_INVALID, "The node has no uuid.");
+	if (!uuid_parse(text, &uuid, error))
+		return false;
+	if (uuid_is_set(&a->options.node) && !g_str_equal(uuid.s, a->options.node.s))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "This boot belongs to node %s, not to %s.", a->options.node.s,
+				      uuid.s);
+	return true;
+}
+
+bool agent_cache_node(struct agent *a, const json_t *node, GError **error)
+{
+	if (!agent_check_node(a, node, error))
+		return false;
+	json_t *copy = json_copy((json_t *)(uintptr_t)node);
+	json_t *instance = json_copy(json_peek_object(node, "instance_info"));
+
+	/* The config drive may be tens of megabytes, and no command looks for it here. */
+	if (instance && json_object_del(instance, "configdrive") == 0)
+		json_object_set(copy, "instance_info", instance);
+	json_decref(instance);
+	json_decref(a->node);
+	a->node = copy;
+	return true;
+}
+
+bool agent_is_machine(const struct agent *a)
+{
+	return g_str_equal(a->options.root, "/");
+}

@@ -1,0 +1,46 @@
+/* agent.h: the agent as its parts see it: who it belongs to, and what may be asked of it. */
+#pragma once
+
+#include <jansson.h>
+
+#include "agent_options.h"
+#include "command.h"
+#include "loop.h"
+#include "steps.h"
+#include "tls.h"
+
+enum agent_power { AGENT_STAYS, AGENT_REBOOTS, AGENT_POWERS_OFF };
+
+struct command_list;
+
+/* Everything here belongs to the loop's thread. */
+struct agent {
+	struct loop *l;
+	struct agent_options options;
+	struct wall started;
+	struct secret *token; /* replaced by poll.set_node_info; NULL: none */
+	uint8_t psk_key[TLS_PSK_BYTES];
+	char identity[TLS_IDENTITY_MAX]; /* the only one accepted; "": any */
+	json_t *node;                    /* cached, without its config drive; NULL: none yet */
+	json_t *partitions;              /* what standby.get_partition_uuids answers */
+	struct command_list *commands;
+	enum agent_power power;   /* what is done when the program ends */
+	struct loop_timer *leave; /* ends the program once the last answers are out */
+};
+
+/* Takes a token of 32 characters or more; the old one is dead at once. */
+void agent_set_token(struct agent *a, const struct secret *token);
+/* Whether a request may run or read commands: `token` is the query's first value (NULL: none),
+ * `psk_identity` the connection's (NULL: none). */
+bool agent_is_authorized(const struct agent *a, const char *token, const char *psk_identity);
+/* Keeps a copy of a node object from the control plane.  False with INVALID if it has no UUID, or if
+ * this boot belongs to another node. */
+bool agent_cache_node(struct agent *a, const json_t *node, GError **error);
+/* Whether the node object is of the node this boot belongs to; thread-safe. */
+bool agent_check_node(const struct agent *a, const json_t *node, GError **error);
+/* True for a real machine, false with --root. */
+bool agent_is_machine(const struct agent *a);
+
+/* Runs the program; `extra` is a table of further steps that ends with a row without a name, or NULL.
+ * Returns the exit status. */
+int agent_main(int argc, char **argv, const struct step *extra);

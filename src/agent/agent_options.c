@@ -1,0 +1,302 @@
+#include "agent_options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "errors.h"
+#include "limit.h"
+
+#define TOKEN_LEAST  32
+#define TOKEN_MOST   256
+#define DEFAULT_PORT 9999
+#define TOKEN_FILE   "etc/inox/agent-token"
+#define CONFIG_GROUP "DEFAULT"
+#define FILE_MOST    (64 * 1024)
+
+/* The texts of all options, before they are checked. */
+struct raw_options {
+#define AGENT_OPTION(field, kernel, key) char *field;
+#include "agent_options.def"
+#undef AGENT_OPTION
+};
+
+static const struct {
+	const char *kernel, *key;
+	size_t offset;
+} declared[] = {
+#define AGENT_OPTION(field, k, c) \
+	{.kernel = (k), .key = (c), .offset = offsetof(struct raw_options, field)},
+#include "agent_options.def"
+#undef AGENT_OPTION
+};
+
+static char **slot(struct raw_options *raw, size_t i)
+{
+	return (char **)(void *)((char *)raw + declared[i].offset);
+}
+
+static void raw_set(struct raw_options *raw, size_t i, const char *value)
+{
+	secret_wipe_text(*slot(raw, i));
+	*slot(raw, i) = g_strdup(value);
+}
+
+static void raw_clear(struct raw_options *raw)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(declared); i++)
+		secret_wipe_text(*slot(raw, i));
+}
+
+typedef struct raw_options raw_options;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(raw_options, raw_clear)
+
+/* A small file as text; the caller wipes it. */
+static char *read_file(const char *path, GError **error)
+{
+	g_autofree char *text = NULL;
+	gsize length = 0;
+	GError *reason = NULL;
+
+	if (!g_file_get_contents(path, &text, &length, &reason)) {
+		int number = errno;
+
+		g_error_free(reason);
+		inox_error_set_errno(error, number, "cannot read %s", path);
+		return NULL;
+	}
+	if (length > FILE_MOST || strlen(text) != length) {
+		inox_error_set(error, INOX_ERROR_INVALID, "%s is no text of at most %d bytes", path,
+			       FILE_MOST);
+		return NULL;
+	}
+	return g_steal_pointer(&text);
+}
+
+GHashTable *agent_options_split(const char *cmdline)
+{
+	GHashTable *words = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+						  (GDestroyNotify)secret_wipe_text);
+	g_auto(GStrv) list = g_strsplit_set(cmdline, " \t\r\n", -1);
+
+	for (char **word = list; *word; word++) {
+		const char *equals = strchr(*word, '=');
+
+		if (equals && equals > *word)
+			g_hash_table_insert(words, g_strndup(*word, (gsize)(equals - *word)),
+					    g_strdup(equals + 1));
+	}
+	return words;
+}
+
+/* A machine without /proc/cmdline has no kernel arguments. */
+static void read_cmdline(struct raw_options *raw, const char *root)
+{
+	g_autofree char *path = g_build_filename(root, "proc/cmdline", NULL);
+	char *text = read_file(path, NULL);
+	g_autoptr(GHashTable) words = agent_options_split(text ? text : "");
+
+	secret_wipe_text(text);
+	for (size_t i = 0; i < G_N_ELEMENTS(declared); i++) {
+		const char *value =
+			declared[i].kernel ? g_hash_table_lookup(words, declared[i].kernel) : NULL;
+
+		if (value)
+			raw_set(raw, i, value);
+	}
+}
+
+static bool read_config(struct raw_options *raw, const char *path, GError **error)
+{
+	g_autoptr(GKeyFile) file = g_key_file_new();
+	g_autoptr(GError) reason = NULL;
+
+	if (!g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &reason))
+		return inox_error_set(error, INOX_ERROR_INVALID, "cannot read %s: %s", path,
+				      reason->message);
+	for (size_t i = 0; i < G_N_ELEMENTS(declared); i++) {
+		g_autofree char *value =
+			declared[i].key
+				? g_key_file_get_string(file, CONFIG_GROUP, declared[i].key, NULL)
+				: NULL;
+
+		if (value)
+			raw_set(raw, i, g_strstrip(value));
+	}
+	return true;
+}
+
+bool agent_options_is_token(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if (!g_ascii_isgraph(text[i]))
+			return false;
+	return length >= TOKEN_LEAST && length <= TOKEN_MOST;
+}
+
+/* The token file wins over the kernel's argument: it is the way that only the machine can read. */
+static bool read_token(struct agent_options *o, struct raw_options *raw, const char *path,
+		       GError **error)
+{
+	g_autofree char *usual = g_build_filename(o->root, TOKEN_FILE, NULL);
+	const char *file = path ? path : usual;
+
+	if (path || g_file_test(usual, G_FILE_TEST_EXISTS)) {
+		/* An archive may have made it readable for everyone. */
+		(void)chmod(file, 0600);
+		secret_wipe_text(raw->token);
+		raw->token = read_file(file, error);
+		if (!raw->token)
+			return false;
+		g_strstrip(raw->token);
+	}
+	if (!raw->token)
+		return true;
+	if (!agent_options_is_token(raw->token, strlen(raw->token)))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "The agent token is not %d to %d visible characters.",
+				      TOKEN_LEAST, TOKEN_MOST);
+	o->token = secret_new(raw->token);
+	return true;
+}
+
+static bool parse_bool(const char *name, const char *text, bool *ret_value, GError **error)
+{
+	static const char *const yes[] = {"true", "1", "on", "yes", NULL};
+	static const char *const no[] = {"false", "0", "off", "no", NULL};
+	g_autofree char *lower = g_ascii_strdown(text, -1);
+
+	if (!g_strv_contains(yes, lower) && !g_strv_contains(no, lower))
+		return inox_error_set(error, INOX_ERROR_INVALID, "%s is neither true nor false.",
+				      name);
+	*ret_value = g_strv_contains(yes, lower);
+	return true;
+}
+
+static bool has_ipv6(void)
+{
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static bool parse_listen(struct agent_options *o, const struct raw_options *raw, const char *pair,
+			 GError **error)
+{
+	const char *host = raw->listen_host ? raw->listen_host : has_ipv6() ? "::" : "0.0.0.0";
+	guint64 port = DEFAULT_PORT;
+
+	if (pair)
+		return endpoint_parse_pair(pair, &o->listen, error);
+	if (raw->listen_port &&
+	    !g_ascii_string_to_unsigned(raw->listen_port, 10, 1, 65535, &port, NULL))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "ipa-listen-port is not in 1 to 65535.");
+	return endpoint_parse(host, (unsigned)port, &o->listen, error);
+}
+
+static bool parse_transport(struct agent_options *o, const struct raw_options *raw, GError **error)
+{
+	int transport = raw->transport ? agent_transport_parse(raw->transport) : TRANSPORT_PSK;
+
+	if (transport < 0)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "inox-transport is not psk, pinned or http.");
+	if (!o->token && transport != TRANSPORT_HTTP)
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"There is no agent token, and inox-transport=http was not asked "
+			"for.");
+	o->transport = (enum agent_transport)transport;
+	return true;
+}
+
+static bool parse_identity(struct agent_options *o, const struct raw_options *raw, GError **error)
+{
+	guint64 epoch = 0;
+
+	if (raw->node && !uuid_parse(raw->node, &o->node, error)) {
+		g_prefix_error(error, "inox-node: ");
+		return false;
+	}
+	if (raw->epoch && !g_ascii_string_to_unsigned(raw->epoch, 10, 0, G_MAXINT64, &epoch, NULL))
+		return inox_error_set(error, INOX_ERROR_INVALID, "inox-epoch is not a number.");
+	o->epoch = epoch;
+	o->has_epoch = raw->epoch != NULL;
+	return !raw->debug || parse_bool("ipa-debug", raw->debug, &o->debug, error);
+}
+
+static bool read_certificate(struct agent_options *o, const struct raw_options *raw, GError **error)
+{
+	if (!raw->certificate_file != !raw->key_file)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "tls_cert_file and tls_key_file belong together.");
+	if (!raw->certificate_file)
+		return true;
+	o->certificate_pem = read_file(raw->certificate_file, error);
+	o->key_pem = o->certificate_pem ? read_file(raw->key_file, error) : NULL;
+	return o->key_pem != NULL;
+}
+
+/* "/" stays; every other folder loses the slash at its end. */
+static char *plain_root(const char *text)
+{
+	char *root = g_strdup(text ? text : "/");
+	size_t length = strlen(root);
+
+	while (length > 1 && root[length - 1] == '/')
+		root[--length] = '\0';
+	return root;
+}
+
+bool agent_options_read(struct agent_options *o, int argc, char **argv, GError **error)
+{
+	g_autofree char *listen = NULL, *token_file = NULL, *config = NULL, *root = NULL;
+	g_auto(raw_options) raw = {.token = NULL};
+	g_auto(agent_options) read = {.root = NULL};
+	g_autoptr(GError) reason = NULL;
+	const GOptionEntry entries[] = {
+		{"listen", 0, 0, G_OPTION_ARG_STRING, &listen, "Where to listen", "ADDR:PORT"},
+		{"token-file", 0, 0, G_OPTION_ARG_FILENAME, &token_file,
+		 "File with the token (default: etc/inox/agent-token below the root)", "FILE"},
+		{"config", 0, 0, G_OPTION_ARG_FILENAME, &config, "Configuration file", "FILE"},
+		{"root", 0, 0, G_OPTION_ARG_FILENAME, &root,
+		 "Read sys, proc and dev below DIR, and leave the machine alone", "DIR"},
+		{.long_name = NULL},
+	};
+	g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+
+	g_option_context_set_summary(context, "The deploy agent of Inox.  It never dials anybody.");
+	g_option_context_add_main_entries(context, entries, NULL);
+	if (!g_option_context_parse(context, &argc, &argv, &reason))
+		return inox_error_set(error, INOX_ERROR_INVALID, "%s", reason->message);
+	if (argc > 1)
+		return inox_error_set(error, INOX_ERROR_INVALID, "Unknown argument %.64s.",
+				      argv[1]);
+	read.root = plain_root(root);
+	read_cmdline(&raw, read.root);
+	if ((config && !read_config(&raw, config, error)) ||
+	    !read_token(&read, &raw, token_file, error) ||
+	    !parse_listen(&read, &raw, listen, error) || !parse_transport(&read, &raw, error) ||
+	    !parse_identity(&read, &raw, error) || !read_certificate(&read, &raw, error))
+		return false;
+	read.pxe_interface = g_strdup(raw.pxe_interface);
+	*o = read;
+	read = (struct agent_options){.root = NULL};
+	return true;
+}
+
+void agent_options_clear(struct agent_options *o)
+{
+	secret_free(o->token);
+	g_free(o->root);
+	g_free(o->pxe_interface);
+	g_free(o->certificate_pem);
+	secret_wipe_text(o->key_pem);
+	*o = (struct agent_options){.root = NULL};
+}

@@ -1,0 +1,39 @@
+/* agent_options.h: what the agent is told when it starts, declared once in agent_options.def. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "identity.h"
+#include "secret.h"
+#include "vocabulary.h"
+
+struct agent_options {
+	struct endpoint listen;
+	char *root;           /* "/" or a folder without a slash at its end */
+	struct secret *token; /* NULL: none */
+	enum agent_transport transport;
+	struct uuid node; /* "" : any */
+	uint64_t epoch;
+	bool has_epoch;
+	bool debug;
+	char *pxe_interface;             /* BOOTIF as it was given, NULL: none */
+	char *certificate_pem, *key_pem; /* NULL: the agent makes its own */
+};
+
+/* Reads the program's arguments, <root>/proc/cmdline, the configuration file and the token file.
+ * Errors: INVALID with a sentence that names the option and never the token; NOT_FOUND, DENIED, IO for
+ * files that were asked for. */
+bool agent_options_read(struct agent_options *o, int argc, char **argv,
+			GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void agent_options_clear(struct agent_options *o);
+
+/* The words of a kernel command line: name -> value, the last of each name; words without "=" are
+ * ignored.  The caller unrefs it. */
+GHashTable *agent_options_split(const char *cmdline);
+/* What may be used as a token: 32 to 256 visible ASCII characters. */
+bool agent_options_is_token(const char *text, size_t length);
+
+typedef struct agent_options agent_options;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(agent_options, agent_options_clear)
