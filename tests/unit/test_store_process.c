@@ -233,7 +233,6 @@ static void test_not_writable(struct fixture *f, gconstpointer unused)
 {
 	g_autofree char *fresh = g_build_filename(f->folder, "fresh.sqlite", NULL);
 	g_autofree char *connection = g_strconcat("sqlite://", fresh, NULL);
-	g_autofree char *wal = g_strconcat(f->path, "-wal", NULL);
 
 	(void)unused;
 	/* A read-only folder without a database. */
