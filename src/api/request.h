@@ -60,6 +60,7 @@ enum {
 	R_ANY_QUERY = 1 << 7, /* query arguments are not checked */
 	R_OWN = 1 << 8,       /* not Ironic's: any microversion will do */
 	R_UUID = 1 << 9,      /* the first variable must be a UUID, not a name */
+	R_FALLBACK = 1 << 10, /* only for paths that no other route has */
 };
 
 /* What a client hears whose microversion is older than the route. */

@@ -81,7 +81,7 @@ const struct route api_routes[] = {
 	{"GET",    "/v1/nodes/{}/volume",           node_volume,            R_NODE, 32},
 	{"GET",    "/v1/nodes/{}/volume/connectors", node_empty_list,       R_NODE, 32, .arguments = PAGING},
 	{"GET",    "/v1/nodes/{}/volume/targets",   node_empty_list,        R_NODE, 32, .arguments = PAGING},
-	{"GET",    "/v1/nodes/{}/{}",               nodes_show_word,        R_NODE, 1},
+	{"GET",    "/v1/nodes/{}/{}",               nodes_show_word,        R_NODE | R_FALLBACK, 1},
 
 	{"GET",    "/v1/ports",          ports_list,        0, 1, .arguments = PAGING PORT_FILTERS},
 	{"POST",   "/v1/ports",          ports_create,      R_WRITE | R_BODY, 1},
@@ -186,7 +186,8 @@ static const struct route *search(const char *method, const char *path, char *va
 		const struct route *r = &api_routes[i];
 
 		clear_variables(variables);
-		if (!path_fits(r->path, path, variables))
+		if (!path_fits(r->path, path, variables) ||
+		    (r->flags & R_FALLBACK && allowed->len > 0))
 			continue;
 		if (strcmp(r->method, method) == 0)
 			return r;
@@ -212,7 +213,7 @@ const struct route *route_find(const char *method, const char *path, char **ret_
 	const struct route *found = search(method, whole, variables, allowed);
 
 	/* Bookmark links leave the version out. */
-	if (!found && allowed->len == 0 && !g_str_has_prefix(whole, "/v1")) {
+	if (!found && allowed->len == 0 && *whole == '/' && !g_str_has_prefix(whole, "/v1")) {
 		g_autofree char *versioned = g_strconcat("/v1", whole, NULL);
 
 		found = search(method, versioned, variables, allowed);
