@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent_call.h"
+#include "crash_point.h"
 #include "deployment.h"
 #include "errors.h"
 #include "identity_check.h"
@@ -349,7 +350,13 @@ static bool act_step(struct act *a, GError **error)
 	bool fresh = a->run->send_turn == (uint64_t)a->f.turn;
 
 	a->run->send_turn = 0;
-	return fresh ? send_call(a, error) : send_list(a, error);
+	if (!fresh)
+		return send_list(a, error);
+	crash_point("step/sending");
+	bool sent = send_call(a, error);
+
+	crash_point("step/sent");
+	return sent;
 }
 
 /* The watch answers by itself. */

@@ -382,12 +382,13 @@ static void tell(const struct subject *s, enum phase now)
 static void phase_crash_point(enum phase p, const char *suffix)
 {
 #ifdef INOX_CRASH_POINTS
+	if (p == PHASE_NONE)
+		return;
 	g_autofree char *point =
 		g_strdup_printf("%s/%s%s", operation_info[phase_info[p].operation].text,
 				phase_info[p].text, suffix);
 
-	if (p != PHASE_NONE)
-		crash_point(point);
+	crash_point(point);
 #else
 	(void)p;
 	(void)suffix;

@@ -5,6 +5,9 @@
 #include "errors.h"
 #include "jsons.h"
 
+/* Room for every addition that a fold makes. */
+#define NUMBER_MOST ((json_int_t)1 << 62)
+
 const struct phase_info phase_info[PHASE_COUNT] = {
 #define OPERATION(name, text, end)
 #define PHASE(op, name, phase_text, phase_state, phase_action, phase_limit, phase_attempts, \
@@ -86,7 +89,8 @@ static bool parse_phase(const json_t *value, enum phase *ret_phase)
 
 static bool parse_int(const json_t *value, int64_t *ret_number)
 {
-	if (!json_is_integer(value) || json_integer_value(value) < 0)
+	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+	    json_integer_value(value) > NUMBER_MOST)
 		return false;
 	*ret_number = json_integer_value(value);
 	return true;

@@ -23,6 +23,7 @@ static inline struct play play_new(enum provision_state s)
 	struct play p = {.n = node_new(), .now = {1700000000000000}};
 
 	p.n->uuid = uuid_new();
+	g_free(p.n->driver);
 	p.n->driver = g_strdup("fake-hardware");
 	p.n->provision_state = (int)s;
 	p.n->target_provision_state = (int)provision_state_target(s);

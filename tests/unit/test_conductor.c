@@ -268,6 +268,7 @@ static void add_node(struct world *w)
 	struct port *p = port_new();
 
 	n->uuid = w->node = uuid_new();
+	g_free(n->driver);
 	n->driver = g_strdup("fake-hardware");
 	n->provision_state = STATE_AVAILABLE;
 	json_object_set_new(n->driver_info, "agent_address", json_string(ADDRESS));
