@@ -187,8 +187,10 @@ static void test_older(struct fixture *f, gconstpointer unused)
 	g_clear_error(&error);
 	g_autoptr(store) migrated = store_open(connection, true, &error);
 	g_assert_no_error(error);
+	g_assert_nonnull(migrated);
 	g_autoptr(store) second = store_open(connection, false, &error);
 	g_assert_no_error(error);
+	g_assert_nonnull(second);
 }
 
 /* A migration that fails half way leaves nothing behind. */
@@ -208,6 +210,7 @@ static void test_failed_migration(struct fixture *f, gconstpointer unused)
 	g_clear_error(&error);
 	g_autoptr(store) s = store_open(connection, true, &error);
 	g_assert_no_error(error);
+	g_assert_nonnull(s);
 }
 
 /* ---- damage */
