@@ -205,13 +205,13 @@ static bool get_aligned(struct target *t, uint64_t offset, uint8_t *bytes, size_
 	return true;
 }
 
-/* Part of one unit, which is read, changed and written back. */
+/* At most one unit, which is read, changed and written back. */
 static bool put_part(struct target *t, uint64_t offset, const uint8_t *bytes, size_t length,
 		     GError **error)
 {
 	uint64_t start = offset / t->unit * t->unit;
 
-	if (!get_aligned(t, start, t->bounce, t->unit, error))
+	if (length < t->unit && !get_aligned(t, start, t->bounce, t->unit, error))
 		return false;
 	memcpy(t->bounce + (offset - start), bytes, length);
 	return put_aligned(t, start, t->bounce, t->unit, error);
@@ -221,10 +221,9 @@ static bool put_part(struct target *t, uint64_t offset, const uint8_t *bytes, si
 static bool put(struct target *t, uint64_t offset, const uint8_t *bytes, size_t length,
 		GError **error)
 {
-	bool direct = t->unit == 1 || (uintptr_t)bytes % TARGET_ALIGN == 0;
-
 	t->written += length;
 	while (length > 0) {
+		bool direct = t->unit == 1 || (uintptr_t)bytes % TARGET_ALIGN == 0;
 		size_t inside = (size_t)(offset % t->unit);
 		size_t whole = inside == 0 && direct ? length / t->unit * t->unit : 0;
 		size_t part = whole > 0 ? whole : MIN(length, t->unit - inside);
