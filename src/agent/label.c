@@ -239,15 +239,16 @@ static bool add_gpt(struct label *l, uint8_t *head, struct label_partition *p, G
 
 static bool add_mbr(struct label *l, uint8_t *head, struct label_partition *p, GError **error)
 {
+	/* Not active, no CHS addresses. */
+	static const uint8_t fresh[MBR_SLOT_BYTES] = {0,    0xff, 0xff, 0xff, MBR_FAT32_LBA,
+						      0xff, 0xff, 0xff};
+
 	for (unsigned i = 0; i < MBR_SLOTS; i++) {
 		uint8_t *slot = mbr_slot(head, i);
 
 		if (slot[4] != 0)
 			continue;
-		memset(slot, 0, MBR_SLOT_BYTES);
-		memset(slot + 1, 0xff, 3); /* no CHS address */
-		memset(slot + 5, 0xff, 3);
-		slot[4] = MBR_FAT32_LBA;
+		memcpy(slot, fresh, MBR_SLOT_BYTES);
 		put_little(slot + 8, 4, p->start / l->sector);
 		put_little(slot + 12, 4, p->length / l->sector);
 		p->number = i + 1;

@@ -505,12 +505,20 @@ static char *encode_drive(const uint8_t *bytes, size_t size)
 	return g_base64_encode(packed, length);
 }
 
+/* The two fields of an ISO 9660 volume descriptor that are looked at; the label has 32 characters. */
+static void put_iso(uint8_t *volume, const char *label)
+{
+	for (unsigned i = 0; i < 5; i++)
+		volume[32769 + i] = (uint8_t) "CD001"[i];
+	for (unsigned i = 0; i < 32; i++)
+		volume[32768 + 40 + i] = (uint8_t)label[i];
+}
+
 static uint8_t *new_drive(size_t size)
 {
 	uint8_t *drive = g_malloc0(size);
 
-	memcpy(drive + 32769, "CD001", 5);
-	memcpy(drive + 32768 + 40, "config-2                        ", 32);
+	put_iso(drive, "config-2                        ");
 	memset(drive + 40000, 0x5c, size - 40000);
 	return drive;
 }
@@ -554,8 +562,7 @@ static void test_drive_in_its_partition(void)
 
 	g_assert_cmpuint(config_drive_size(d), ==, 500001);
 	/* The image's only partition is labelled config-2 already. */
-	memcpy(b->image + MIB + 32769, "CD001", 5);
-	memcpy(b->image + MIB + 32768 + 40, "CONFIG-2                        ", 32);
+	put_iso(b->image + MIB, "CONFIG-2                        ");
 	g_assert_true(target_write(b->t, 0, b->image, IMAGE_SIZE, NULL));
 	g_assert_true(label_read(target_peek_head(b->t), DISK_SIZE, 512, &l, NULL));
 	g_assert_true(config_drive_write(d, b->t, &l, &error));
