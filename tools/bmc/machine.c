@@ -15,6 +15,8 @@
 
 /* From the polite request to end until SIGKILL. */
 #define STOP_GRACE SPAN_SECONDS(2)
+/* SeaBIOS answers a reset with a second one while it starts; both belong to the same boot. */
+#define SETTLE SPAN_SECONDS(3)
 
 struct machine {
 	struct loop *l;
@@ -24,7 +26,9 @@ struct machine {
 	struct child *child; /* NULL: off */
 	struct qmp *qmp;
 	struct loop_timer *kill_timer;
-	enum machine_firmware running; /* firmware of the child */
+	struct loop_timer *settle_timer; /* the override is used up when it fires */
+	bool told_disk_first;            /* the order that QEMU knows */
+	enum machine_firmware running;   /* firmware of the child */
 	bool stopping, start_again;
 };
 
@@ -41,13 +45,29 @@ static bool disk_first(const struct machine *m)
 	return strcmp(boot_text(m), "disk") == 0;
 }
 
-/* Hands the order of the next boot to QEMU. */
+/* Hands the order of the next boot to QEMU, which refuses a number that is set already. */
 static void tell_order(struct machine *m)
 {
-	if (m->qmp && m->spec->disk)
-		qmp_command(m->qmp, "qom-set",
-			    json_pack("{s:s, s:s, s:i}", "path", QEMU_DISK_PATH, "property",
-				      "bootindex", "value", qemu_disk_index(disk_first(m))));
+	bool first = disk_first(m);
+
+	if (!m->qmp || !m->spec->disk || m->told_disk_first == first)
+		return;
+	m->told_disk_first = first;
+	qmp_command(m->qmp, "qom-set",
+		    json_pack("{s:s, s:s, s:i}", "path", QEMU_DISK_PATH, "property", "bootindex",
+			      "value", qemu_disk_index(first)));
+}
+
+static void use_up_override(void *ctx)
+{
+	struct machine *m = ctx;
+
+	if (m->boot.enabled != BOOT_ONCE)
+		return;
+	m->boot.enabled = BOOT_DISABLED;
+	m->boot.target = BOOT_NONE;
+	m->version++;
+	tell_order(m);
 }
 
 static void boot_begins(struct machine *m)
@@ -55,25 +75,16 @@ static void boot_begins(struct machine *m)
 	log_info(NULL, "boot begins", F_STR("machine", m->spec->name),
 		 F_STR("target", boot_text(m)));
 	m->version++;
-	if (m->boot.enabled != BOOT_ONCE)
-		return;
-	m->boot.enabled = BOOT_DISABLED;
-	m->boot.target = BOOT_NONE;
-}
-
-static void on_qmp_ready(void *ctx)
-{
-	tell_order(ctx);
+	if (m->qmp)
+		loop_timer_arm(m->settle_timer, SETTLE);
+	else
+		use_up_override(m);
 }
 
 static void on_qmp_event(void *ctx, const char *name)
 {
-	struct machine *m = ctx;
-
-	if (strcmp(name, "RESET") != 0)
-		return;
-	boot_begins(m);
-	tell_order(m);
+	if (strcmp(name, "RESET") == 0)
+		boot_begins(ctx);
 }
 
 static void on_exit_of_child(void *ctx, int status)
@@ -88,6 +99,7 @@ static void on_exit_of_child(void *ctx, int status)
 	child_end(g_steal_pointer(&m->child), SPAN_MS(0));
 	qmp_free(g_steal_pointer(&m->qmp));
 	loop_timer_disarm(m->kill_timer);
+	loop_timer_disarm(m->settle_timer);
 	m->stopping = m->start_again = false;
 	m->version++;
 	if (again && !machine_start(m, &error))
@@ -128,7 +140,8 @@ static bool start_qemu(struct machine *m, GError **error)
 		close(fds[0]);
 		return false;
 	}
-	m->qmp = qmp_new(m->l, fds[0], m->spec->name, on_qmp_ready, on_qmp_event, m);
+	m->qmp = qmp_new(m->l, fds[0], m->spec->name, on_qmp_event, m);
+	m->told_disk_first = disk_first(m);
 	return true;
 }
 
@@ -191,6 +204,7 @@ struct machine *machine_new(struct loop *l, struct machine_spec *spec)
 	m->spec = spec;
 	m->boot.mode = (enum machine_firmware)spec->firmware;
 	m->kill_timer = loop_timer_new(l, on_kill_timer, m);
+	m->settle_timer = loop_timer_new(l, use_up_override, m);
 	return m;
 }
 
@@ -201,6 +215,7 @@ void machine_free(struct machine *m)
 	child_end(m->child, STOP_GRACE);
 	qmp_free(m->qmp);
 	loop_timer_free(m->kill_timer);
+	loop_timer_free(m->settle_timer);
 	machine_spec_free(m->spec);
 	g_free(m);
 }
@@ -237,6 +252,8 @@ void machine_set_boot(struct machine *m, const struct boot_override *boot)
 {
 	m->boot = *boot;
 	m->version++;
+	/* It is for the next boot; the one that has just begun does not use it up. */
+	loop_timer_disarm(m->settle_timer);
 	tell_order(m);
 }
 

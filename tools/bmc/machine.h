@@ -1,9 +1,10 @@
 /* machine.h: a machine as its BMC sees it: power and boot override, in front of a QEMU or a command.
  *
- * A boot begins when the power comes on and with every reset; it uses up an override that is "Once".
- * QEMU takes its boot order at the begin of a boot, so the order of the *next* boot is set as soon as a
- * boot has begun and whenever the override changes: a reset by the guest needs nobody in between.  The
- * firmware (boot mode) is chosen when QEMU is started: at power on, and at a restart that changes it.
+ * A boot begins when the power comes on and with every reset; it uses up an override that is "Once": at
+ * once for a command, after a few seconds for QEMU, whose firmware may reset the machine while it starts.
+ * QEMU takes its boot order at the begin of a boot, so the order of the *next* boot is set whenever the
+ * override changes: a reset by the guest needs nobody in between.  The firmware (boot mode) is chosen
+ * when QEMU is started: at power on, and at a restart that changes it.
  */
 #pragma once
 

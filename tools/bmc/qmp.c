@@ -19,7 +19,6 @@ struct qmp {
 	char *machine;
 	GString *in, *out;
 	bool ready, dead;
-	qmp_ready_fn on_ready;
 	qmp_event_fn on_event;
 	void *ctx;
 };
@@ -100,12 +99,7 @@ static void handle_line(struct qmp *q, const char *text, size_t length)
 		g_string_prepend(q->out, "{\"execute\": \"qmp_capabilities\"}\n");
 		flush(q);
 		break;
-	case QMP_RETURN:
-		if (!q->ready) {
-			q->ready = true;
-			q->on_ready(q->ctx);
-		}
-		break;
+	case QMP_RETURN: q->ready = true; break;
 	}
 }
 
@@ -147,8 +141,7 @@ static void on_ready(void *ctx, bool readable, bool writable)
 	handle_lines(q);
 }
 
-struct qmp *qmp_new(struct loop *l, int fd, const char *machine, qmp_ready_fn ready,
-		    qmp_event_fn on_event, void *ctx)
+struct qmp *qmp_new(struct loop *l, int fd, const char *machine, qmp_event_fn on_event, void *ctx)
 {
 	struct qmp *q = g_new0(struct qmp, 1);
 
@@ -156,7 +149,6 @@ struct qmp *qmp_new(struct loop *l, int fd, const char *machine, qmp_ready_fn re
 	q->machine = g_strdup(machine);
 	q->in = g_string_new(NULL);
 	q->out = g_string_new(NULL);
-	q->on_ready = ready;
 	q->on_event = on_event;
 	q->ctx = ctx;
 	q->watch = loop_watch_new(l, fd, on_ready, q);

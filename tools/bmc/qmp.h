@@ -30,14 +30,11 @@ void qmp_line_clear(struct qmp_line *l);
 
 struct qmp;
 
-typedef void (*qmp_ready_fn)(void *ctx);
 typedef void (*qmp_event_fn)(void *ctx, const char *name);
 
-/* Takes the connected socket and makes the handshake; on_ready is called once.  Commands given before
- * are sent after it.  When QEMU ends or breaks the protocol the client is silent from then on: the
+/* Takes the connected socket and makes the handshake; commands given before are sent after it.  When QEMU ends or breaks the protocol the client is silent from then on: the
  * owner learns of the end from the process. */
-struct qmp *qmp_new(struct loop *l, int fd, const char *machine, qmp_ready_fn on_ready,
-		    qmp_event_fn on_event, void *ctx);
+struct qmp *qmp_new(struct loop *l, int fd, const char *machine, qmp_event_fn on_event, void *ctx);
 void qmp_free(struct qmp *q); /* NULL is fine; not from inside its callbacks */
 /* `arguments` is taken, NULL for none.  A refusal is logged. */
 void qmp_command(struct qmp *q, const char *name, json_t *arguments);
