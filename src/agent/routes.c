@@ -10,6 +10,7 @@
 #define DOCUMENTATION "https://docs.openstack.org/ironic-python-agent/"
 #define MEDIA_TYPE    "application/vnd.openstack.ironic-python-agent.v1+json"
 #define HOST_MOST     255
+#define SMALL_BODY    (16 * 1024)
 #define NOT_FOUND                                                                               \
 	"404 Not Found: The requested URL was not found on the server. If you entered the URL " \
 	"manually please check your spelling and try again."
@@ -286,11 +287,21 @@ static const struct route *admit(struct agent *a, struct http_request *rq, const
 	return route;
 }
 
+/* A small body is read anyway: the connection can then be used again. */
+static bool is_small(const struct http_request *rq)
+{
+	const char *length = http_request_header(rq, "Content-Length");
+	guint64 bytes;
+
+	return length && g_ascii_string_to_unsigned(length, 10, 0, SMALL_BODY, &bytes, NULL);
+}
+
 void routes_on_head(void *ctx, struct http_request *rq)
 {
 	const char *id;
 
-	(void)admit(ctx, rq, &id);
+	if (!is_small(rq))
+		(void)admit(ctx, rq, &id);
 }
 
 void routes_handle(void *ctx, struct http_request *rq)

@@ -160,6 +160,8 @@ struct http_tls_server *http_tls_server_new(const struct http_tls_server_options
 	SSL_CTX_set_app_data(t->context, t);
 	SSL_CTX_set1_groups_list(t->context, "X25519:P-256");
 	SSL_CTX_set_cipher_list(t->context, "ECDHE+AESGCM:ECDHE+CHACHA20");
+	/* The suite is chosen before the keys are looked at, and ours need SHA-256: those come first. */
+	SSL_CTX_set_ciphersuites(t->context, PSK_SUITES ":TLS_AES_256_GCM_SHA384");
 	if (options->psk)
 		SSL_CTX_set_psk_find_session_callback(t->context, on_find_session);
 	if (certified && !use_certificate(t->context, options, error)) {
