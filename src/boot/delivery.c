@@ -121,10 +121,14 @@ bool delivery_publish(const struct shelf *s, const struct script_site *site,
 	g_autofree char *address = NULL;
 	const struct script_boot boot = {.node = &m->node,
 					 .epoch = m->epoch,
+					 .transport = (enum agent_transport)m->transport,
 					 .arguments = m->arguments,
 					 .api_url = m->api_url,
 					 .path = m->token ? m->path : ""};
 
+	if (m->transport > TRANSPORT_HTTP)
+		return inox_error_set(error, INOX_ERROR_INVALID, "%u is no agent transport",
+				      m->transport);
 	if (!parse_macs(m->macs, &interfaces, error) || (m->token && !check_path(m->path, error)))
 		return false;
 	if (*m->address && !(address = canonical_address(m->address, error)))

@@ -20,8 +20,8 @@
 #define SHOWN 64
 
 /* Arguments that the template sets: a caller's value for one of them would make two. */
-static const char *const reserved[] = {"inox-node", "inox-epoch", "ipa-api-url", "initrd",
-				       "bootif"};
+static const char *const reserved[] = {"inox-node",   "inox-epoch", "inox-transport",
+				       "ipa-api-url", "initrd",     "bootif"};
 
 static bool consists_of(const char *text, const char *set)
 {
@@ -119,8 +119,8 @@ char *script_arguments(const struct script_boot *boot, GError **error)
 	g_autoptr(GString) line = g_string_new(NULL);
 	const size_t room = strlen(" initrd=token.img initrd=initrd BOOTIF=01-00-00-00-00-00-00");
 
-	g_string_append_printf(line, "inox-node=%s inox-epoch=%" PRIu64, boot->node->s,
-			       boot->epoch);
+	g_string_append_printf(line, "inox-node=%s inox-epoch=%" PRIu64 " inox-transport=%s",
+			       boot->node->s, boot->epoch, agent_transport_text(boot->transport));
 	if (!append_api_url(line, boot->api_url, error))
 		return NULL;
 	if (*boot->arguments && !append_arguments(line, boot->arguments, error))

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "identity.h"
+#include "vocabulary.h"
 
 /* What the kernel reads of its command line (COMMAND_LINE_SIZE on x86-64), with the ending NUL. */
 #define SCRIPT_ARGUMENTS_MAX 2048
@@ -19,6 +20,7 @@ struct script_site {
 struct script_boot {
 	const struct uuid *node;
 	uint64_t epoch;
+	enum agent_transport transport;
 	const char *arguments; /* JSON object: name to text; "" as text gives the name alone */
 	const char *api_url;   /* active mode only, else "" */
 	const char *path;      /* of the token's file; "" if this boot has none */

@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 {
 	static const struct uuid node = {"5f2a7c1e-90b4-4c0e-8a55-0d6b1f7e2c33"};
 	g_autofree char *json = g_strndup((const char *)data, length);
-	const struct script_boot boot = {&node, 1, json, "", "Zm9vYmFyYmF6cXV4MTIzNDU2"};
+	const struct script_boot boot = {&node, 1,  TRANSPORT_PSK,
+					 json,  "", "Zm9vYmFyYmF6cXV4MTIzNDU2"};
 	g_autofree char *arguments = script_arguments(&boot, NULL);
 
 	if (!arguments)

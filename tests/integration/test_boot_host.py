@@ -146,7 +146,7 @@ def new_path():
 
 def publish_request(path, macs=MAC, address=ADDRESS):
     return {"publish": {"macs": macs, "address": address, "token": TOKEN, "epoch": 3, "path": path,
-                        "arguments": json.dumps({"inox-transport": "psk"})}}
+                        "arguments": json.dumps({"quiet": ""})}}
 
 
 def withdraw_request(path, token_only=False, macs=MAC):
@@ -165,7 +165,7 @@ def test_a_node_gets_its_boot_and_its_token_until_they_are_withdrawn(host):
         assert publisher(publish_request(path)) == DONE
     status, script = node.curl(script_url)
     assert status == 200
-    assert token_url in script and "inox-epoch=3 inox-transport=psk" in script
+    assert token_url in script and "inox-epoch=3 inox-transport=psk quiet" in script
     assert "ipa-api-url" not in script and TOKEN not in script
     archive = host.folder / "token.img"
     assert node.curl("-o", archive, token_url)[0] == 200

@@ -85,13 +85,12 @@ static const struct script_site site = {HTTP_URL, "ramdisk/vmlinuz", "ramdisk/in
 
 static struct script_boot boot_with(const char *arguments)
 {
-	return (struct script_boot){&node, 7, arguments, "", PATH};
+	return (struct script_boot){&node, 7, TRANSPORT_PSK, arguments, "", PATH};
 }
 
 static void test_script(void)
 {
-	struct script_boot boot = boot_with(
-		"{\"inox-transport\": \"psk\", \"quiet\": \"\", \"console\": \"ttyS0,115200n8\"}");
+	struct script_boot boot = boot_with("{\"quiet\": \"\", \"console\": \"ttyS0,115200n8\"}");
 	g_autofree char *arguments = script_arguments(&boot, NULL);
 	struct mac mac;
 
@@ -155,6 +154,7 @@ static void test_hostile_arguments(void)
 		"{\"a\": \"\\u00e9\"}",
 		"{\"inox-node\": \"x\"}",
 		"{\"inox-epoch\": \"9\"}",
+		"{\"inox-transport\": \"http\"}",
 		"{\"ipa-api-url\": \"http://192.0.2.1\"}",
 		"{\"initrd\": \"x\"}",
 		"{\"a\": \"x\", \"a\": \"y\"}",
@@ -305,7 +305,7 @@ static struct message_boot_publish publish_message(void)
 					     .macs = g_strdup(MAC ",52:54:00:77:02:11"),
 					     .address = g_strdup("10.77.2.10"),
 					     .token = secret_new(TOKEN),
-					     .arguments = g_strdup("{\"inox-transport\":\"psk\"}"),
+					     .arguments = g_strdup("{\"quiet\":\"\"}"),
 					     .api_url = g_strdup(""),
 					     .path = g_strdup(PATH)};
 }
