@@ -374,16 +374,16 @@ static int transport_of(const struct act *a)
 	return agent_transport_parse(own ? own : config_text(a->c->config, OPTION_agent_transport));
 }
 
-static void forget(struct act *a)
+void node_unwatch(struct conductor *c, struct run *run)
 {
 	g_auto(message) m = {.type = MESSAGE_dialer_forget};
 
-	if (!a->run->watch)
+	if (!run->watch)
 		return;
-	g_clear_pointer(&a->run->watch, g_free);
-	m.dialer_forget.node = a->n->uuid;
-	if (a->c->channels[ROLE_DIALER])
-		(void)!channel_send(a->c->channels[ROLE_DIALER], &m, NULL);
+	g_clear_pointer(&run->watch, g_free);
+	m.dialer_forget.node = run->node;
+	if (c->channels[ROLE_DIALER])
+		(void)!channel_send(c->channels[ROLE_DIALER], &m, NULL);
 }
 
 static bool send_watch(struct act *a, enum watch_phase phase, GError **error)
@@ -417,7 +417,7 @@ static bool keep_watch(struct act *a, GError **error)
 	bool waiting = flow_action(&a->f) == ACTION_STEP_WAIT;
 
 	if (want == WATCH_OFF) {
-		forget(a);
+		node_unwatch(a->c, a->run);
 		return true;
 	}
 	if (!a->c->channels[ROLE_DIALER])
@@ -487,7 +487,7 @@ void node_act(struct conductor *c, struct run *run, const struct node *n)
 		return;
 	}
 	if (a.f.phase == PHASE_NONE) {
-		forget(&a);
+		node_unwatch(c, run);
 		if (run->timer)
 			loop_timer_disarm(run->timer);
 	} else {

@@ -87,6 +87,7 @@ static struct subject *load(struct batch *b, const char *uuid)
 	struct node *n = store_node_get(b->c->store, uuid, &error);
 
 	if (!n && g_error_matches(error, INOX_ERROR, INOX_ERROR_NOT_FOUND)) {
+		node_unwatch(b->c, conductor_run(b->c, uuid));
 		g_hash_table_remove(b->c->runs, uuid);
 		return NULL;
 	}

@@ -312,12 +312,26 @@ void fold_fail(struct fold *x, const char *sentence)
 	}
 }
 
+/* What a clean-up could not do stays to be read behind the error that made it necessary. */
+static void note_skipped(struct fold *x, const char *reason)
+{
+	const struct phase_info *info = &phase_info[x->f.phase];
+
+	if (operation_info[info->operation].end != END_KEEP || !x->n->last_error)
+		return;
+	g_autofree char *sentence = g_strdup_printf("%s (Afterwards, failed to %s: %s)",
+						    x->n->last_error, info->what, reason);
+
+	FOLD_TEXT(x, last_error, sentence);
+}
+
 void fold_fail_phase(struct fold *x, const char *reason)
 {
 	const struct phase_info *info = &phase_info[x->f.phase];
 	g_autofree char *sentence = NULL;
 
 	if (info->flags & P_SKIP) {
+		note_skipped(x, reason);
 		fold_advance(x);
 		return;
 	}
@@ -480,18 +494,12 @@ static bool is_agents(const struct fold *x)
 static void fold_worker_event(struct fold *x)
 {
 	static void (*const handlers[EVENT_COUNT])(struct fold *) = {
-		[EVENT_BMC] = fold_bmc,
-		[EVENT_BOOT] = fold_boot,
-		[EVENT_AGENT_REPLY] = fold_reply,
-		[EVENT_AGENT_LIST] = fold_list,
-		[EVENT_SENDING] = fold_sending,
-		[EVENT_DEADLINE] = fold_passed_deadline,
-		[EVENT_UNABLE] = fold_unable,
-		[EVENT_TAKEN] = fold_taken,
-		[EVENT_AGENT_ALIVE] = fold_alive,
-		[EVENT_AGENT_MILESTONE] = fold_milestone,
-		[EVENT_AGENT_GONE] = fold_gone,
-		[EVENT_AGENT_COMMAND] = fold_command,
+		[EVENT_BMC] = fold_bmc,           [EVENT_BOOT] = fold_boot,
+		[EVENT_AGENT_REPLY] = fold_reply, [EVENT_AGENT_LIST] = fold_list,
+		[EVENT_SENDING] = fold_sending,   [EVENT_DEADLINE] = fold_passed_deadline,
+		[EVENT_UNABLE] = fold_unable,     [EVENT_TAKEN] = fold_taken,
+		[EVENT_AGENT_ALIVE] = fold_alive, [EVENT_AGENT_MILESTONE] = fold_milestone,
+		[EVENT_AGENT_GONE] = fold_gone,   [EVENT_AGENT_COMMAND] = fold_command,
 	};
 	enum event_kind kind = x->ev->kind;
 	bool fits = false;

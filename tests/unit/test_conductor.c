@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "channel.h"
 #include "conductor.h"
 #include "errors.h"
@@ -24,6 +25,7 @@ struct world {
 	struct uuid node;
 	struct loop_timer *guard;
 	bool late;
+	int pokes[2];
 
 	/* the machine */
 	bool power, pxe, published, agent_up;
@@ -34,12 +36,12 @@ struct world {
 	const char *mac;
 
 	/* the test's wishes */
-	unsigned messages; /* received so far */
-	unsigned kill_at;  /* the conductor dies when this message was carried out; 0: never */
-	bool kill_before;  /* and the message was not carried out */
+	unsigned messages;     /* received so far */
+	unsigned kill_at;      /* the conductor dies when this message was carried out; 0: never */
+	bool kill_before;      /* and the message was not carried out */
+	enum role kill_worker; /* only this worker dies; 0: the conductor, with all of them */
 	unsigned lose_answer_to_step, refuse_publish;
 };
-
 
 static void on_guard(void *ctx)
 {
@@ -164,10 +166,11 @@ static void play_call(struct world *w, const struct message_dialer_call *call)
 
 	g_assert_cmpuint(call->epoch, ==, w->epoch);
 	if (!w->agent_up) {
-		out.agent_reply = (struct message_agent_reply){.request = call->request,
-							       .node = call->node,
-							       .epoch = call->epoch,
-							       .result = INOX_ERROR_UNAVAILABLE + 1};
+		out.agent_reply =
+			(struct message_agent_reply){.request = call->request,
+						     .node = call->node,
+						     .epoch = call->epoch,
+						     .result = INOX_ERROR_UNAVAILABLE + 1};
 		send_message(w, ROLE_DIALER, &out);
 		return;
 	}
@@ -217,13 +220,26 @@ static void play_message(struct world *w, struct message *m)
 	}
 }
 
+static enum role receiver(const struct message *m)
+{
+	if (m->type == MESSAGE_bmc_request)
+		return ROLE_BMC;
+	return m->type == MESSAGE_boot_publish || m->type == MESSAGE_boot_withdraw ? ROLE_BOOT
+										   : ROLE_DIALER;
+}
+
 static void on_message(void *ctx, struct message *m, int fd)
 {
 	struct world *w = ctx;
 
 	(void)fd;
-	w->messages++;
-	if (w->messages != w->kill_at || !w->kill_before)
+	/* The power sync comes when it comes. */
+	if (m->type != MESSAGE_bmc_request || m->bmc_request.operation != BMC_GET_POWER)
+		w->messages++;
+	bool dies = w->messages == w->kill_at && w->kill_before &&
+		    (!w->kill_worker || w->kill_worker == receiver(m));
+
+	if (!dies)
 		play_message(w, m);
 }
 
@@ -248,7 +264,7 @@ static void start(struct world *w)
 {
 	g_autoptr(GError) error = NULL;
 
-	w->conductor = conductor_new(w->loop, w->config, w->store, w->key, -1, &error);
+	w->conductor = conductor_new(w->loop, w->config, w->store, w->key, w->pokes[0], &error);
 	g_assert_no_error(error);
 	attach(w, ROLE_BMC);
 	attach(w, ROLE_BOOT);
@@ -297,7 +313,8 @@ static void setup(struct world *w, gconstpointer data)
 
 	g_assert_true(g_file_set_contents(file,
 					  "[agent]\nallowed_networks = 127.0.0.0/8\n"
-					  "[conductor]\nsync_power_state_interval = 0\n",
+					  "[conductor]\nsync_power_state_interval = 1\n"
+					  "sweep_interval = 1\n",
 					  -1, NULL));
 	w->config = config_load(file, &error);
 	g_assert_no_error(error);
@@ -305,6 +322,7 @@ static void setup(struct world *w, gconstpointer data)
 	g_assert_no_error(error);
 	w->key = seal_key_load_or_create(key, &error);
 	g_assert_no_error(error);
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, w->pokes), ==, 0);
 	w->loop = loop_new();
 	w->guard = loop_timer_new(w->loop, on_guard, w);
 	w->commands = json_array();
@@ -322,6 +340,8 @@ static void teardown(struct world *w, gconstpointer data)
 	seal_key_free(w->key);
 	config_free(w->config);
 	loop_free(w->loop);
+	close(w->pokes[0]);
+	close(w->pokes[1]);
 	json_decref(w->commands);
 	g_free(w->token);
 	g_autoptr(GDir) dir = g_dir_open(w->folder, 0, NULL);
@@ -343,7 +363,7 @@ static struct node *get(struct world *w)
 	return n;
 }
 
-/* As the API does it: fold in a transaction; no poke, so the conductor is told by a look at the row. */
+/* As the API does it: fold in a transaction. */
 static void verb(struct world *w, enum state_event event)
 {
 	g_autoptr(GError) error = NULL;
@@ -357,6 +377,23 @@ static void verb(struct world *w, enum state_event event)
 	g_assert_no_error(error);
 	g_assert_true(store_node_update(w->store, n, changed, NULL));
 	g_assert_true(store_commit(w->store, NULL));
+}
+
+static void poke(struct world *w)
+{
+	g_assert_cmpint(send(w->pokes[1], w->node.s, strlen(w->node.s), 0), >, 0);
+}
+
+static void kill_now(struct world *w)
+{
+	w->kill_at = 0;
+	if (w->kill_worker) {
+		g_clear_pointer(&w->workers[w->kill_worker], channel_free);
+		attach(w, w->kill_worker);
+	} else {
+		stop(w);
+		start(w);
+	}
 }
 
 static void until_rest(struct world *w, enum provision_state state)
@@ -377,20 +414,10 @@ static void until_rest(struct world *w, enum provision_state state)
 			g_error("still in motion: %s", why);
 		}
 		loop_turn(w->loop, true);
-		if (w->kill_at && w->messages >= w->kill_at) {
-			w->kill_at = 0;
-			stop(w);
-			start(w);
-		}
+		if (w->kill_at && w->messages >= w->kill_at)
+			kill_now(w);
 	}
 	loop_timer_disarm(w->guard);
-}
-
-/* Attaching looks at every node in motion. */
-static void poke(struct world *w)
-{
-	stop(w);
-	start(w);
 }
 
 static void test_deploy(struct world *w, gconstpointer data)
@@ -460,6 +487,78 @@ static void test_killed_before(struct world *w, gconstpointer data)
 	kill_everywhere(w, true);
 }
 
+static void test_workers_die(struct world *w, gconstpointer data)
+{
+	(void)data;
+	for (w->kill_worker = ROLE_DIALER; w->kill_worker <= ROLE_BOOT; w->kill_worker++) {
+		kill_everywhere(w, false);
+		kill_everywhere(w, true);
+	}
+}
+
+static void test_lost_poke(struct world *w, gconstpointer data)
+{
+	(void)data;
+	verb(w, STATE_EVENT_DEPLOY);
+	until_rest(w, STATE_ACTIVE);
+}
+
+static void until_power(struct world *w, const char *power)
+{
+	w->late = false;
+	loop_timer_arm(w->guard, SPAN_SECONDS(20));
+	for (;;) {
+		g_autoptr(node) n = get(w);
+
+		if (g_strcmp0(n->power_state, power) == 0)
+			break;
+		g_assert_false(w->late);
+		loop_turn(w->loop, true);
+	}
+	loop_timer_disarm(w->guard);
+}
+
+static void test_power_sync(struct world *w, gconstpointer data)
+{
+	(void)data;
+	until_power(w, "power off");
+	w->power = true;
+	until_power(w, "power on");
+}
+
+static void test_pool(struct world *w, gconstpointer data)
+{
+	g_autoptr(node) one = get(w), other = node_new();
+	struct address_pool pool, wide;
+	g_autoptr(GError) error = NULL;
+	attr_set changed = {0};
+
+	(void)data;
+	g_assert_false(address_pool_parse("10.0.0.9-10.0.0.1", &pool, NULL));
+	g_assert_false(address_pool_parse("10.0.0.1-fd00::1", &pool, NULL));
+	g_assert_false(address_pool_parse("10.0.0.1", &pool, NULL));
+	g_assert_true(address_pool_parse("127.77.0.255-127.77.1.0", &pool, NULL));
+	g_assert_true(address_pool_parse("10.0.0.1-10.0.0.9", &wide, NULL));
+	json_object_clear(one->driver_info);
+	one->agent_address = address_assign(w->store, w->config, &pool, one, NULL);
+	g_assert_true(strcmp(one->agent_address, "127.77.0.255") == 0 ||
+		      strcmp(one->agent_address, "127.77.1.0") == 0);
+	attr_set_add(changed, NODE_ATTR_agent_address);
+	g_assert_true(store_begin(w->store, NULL));
+	g_assert_true(store_node_update(w->store, one, changed, NULL));
+	g_assert_true(store_commit(w->store, NULL));
+	other->uuid = uuid_new();
+	g_autofree char *second = address_assign(w->store, w->config, &pool, other, NULL);
+
+	g_assert_cmpstr(second, !=, one->agent_address);
+	g_assert_null(address_assign(w->store, w->config, &wide, other, &error));
+	g_assert_error(error, INOX_ERROR, INOX_ERROR_DENIED);
+	g_clear_error(&error);
+	json_object_set_new(other->driver_info, "agent_address", json_string(one->agent_address));
+	g_assert_null(address_assign(w->store, w->config, &pool, other, &error));
+	g_assert_error(error, INOX_ERROR, INOX_ERROR_CONFLICT);
+}
+
 static void test_lost_answer(struct world *w, gconstpointer data)
 {
 	(void)data;
@@ -524,6 +623,10 @@ int main(int argc, char **argv)
 	CASE("a node is deployed", test_deploy);
 	CASE("killed after any message was carried out, it goes on", test_killed_after);
 	CASE("killed before any message was carried out, it goes on", test_killed_before);
+	CASE("whichever worker dies, whenever, it goes on", test_workers_die);
+	CASE("a lost poke costs a sweep", test_lost_poke);
+	CASE("the power that the BMC reports is adopted", test_power_sync);
+	CASE("addresses of the pool are given once", test_pool);
 	CASE("a step whose answer was lost is not run twice", test_lost_answer);
 	CASE("a boot host that comes back is asked again", test_retry);
 	CASE("another machine than the node's is stopped before anything is changed",
