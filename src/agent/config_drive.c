@@ -210,7 +210,7 @@ static bool find_partition(struct target *t, const struct label *l,
 bool config_drive_write(const struct config_drive *d, struct target *t, struct label *l,
 			GError **error)
 {
-	const struct label_partition *found;
+	const struct label_partition *found = NULL;
 	struct label_partition p;
 
 	if (d->iso && target_sector(t) > ISO_SECTOR)

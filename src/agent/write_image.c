@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "agent_options.h"
 #include "config_drive.h"
 #include "disk.h"
 #include "errors.h"
@@ -58,7 +59,7 @@ static bool is_true(const char *text)
 	       g_ascii_strcasecmp(text, "yes") == 0;
 }
 
-static void take_argument(struct image_options *o, const char *name, const char *value)
+static void take_arguments(struct image_options *o, GHashTable *arguments)
 {
 	const struct {
 		const char *name;
@@ -77,16 +78,14 @@ static void take_argument(struct image_options *o, const char *name, const char 
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
-		if (!g_str_equal(table[i].name, name))
-			continue;
-		if (table[i].number)
+		const char *value = g_hash_table_lookup(arguments, table[i].name);
+
+		if (value && table[i].number)
 			*table[i].number = read_unsigned(value, *table[i].number);
-		if (table[i].flag)
+		if (value && table[i].flag)
 			*table[i].flag = is_true(value);
-		if (table[i].text) {
-			g_free(*table[i].text);
+		if (value && table[i].text)
 			*table[i].text = g_strdup(value);
-		}
 	}
 }
 
@@ -100,16 +99,9 @@ static void read_options(struct image_options *o, const char *root)
 	o->disk_pause_s = 3;
 	if (!g_file_get_contents(path, &text, NULL, NULL))
 		return;
-	g_auto(GStrv) words = g_strsplit_set(text, " \t\n", -1);
+	g_autoptr(GHashTable) arguments = agent_options_split(text);
 
-	for (char **word = words; *word; word++) {
-		char *equals = strchr(*word, '=');
-
-		if (!equals)
-			continue;
-		*equals = '\0';
-		take_argument(o, *word, equals + 1);
-	}
+	take_arguments(o, arguments);
 }
 
 static bool is_cancelled(void *ctx)

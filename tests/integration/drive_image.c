@@ -6,7 +6,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "jsons.h"
 #include "limit.h"
@@ -38,25 +37,34 @@ static void print_line(json_t *line)
 	json_decref(line);
 }
 
+/* Not getrusage(): its peak includes what the parent had before it executed this program. */
+static json_int_t peak_kib(void)
+{
+	g_autofree char *text = NULL;
+	const char *line = NULL;
+
+	if (g_file_get_contents("/proc/self/status", &text, NULL, NULL))
+		line = strstr(text, "VmHWM:");
+	return line ? (json_int_t)g_ascii_strtoull(line + strlen("VmHWM:"), NULL, 10) : -1;
+}
+
 static bool run(struct command_context *context, const json_t *request, const char *key)
 {
 	struct agent_error error = {.type = NULL};
 	const char *phase;
 	uint64_t done, total;
-	struct rusage usage;
 	json_t *result = step_write_image(context, json_object_get(request, key),
 					  json_object_get(request, "node"), &error);
 
-	getrusage(RUSAGE_SELF, &usage);
 	command_context_read_progress(context, &phase, &done, &total);
 	if (result)
 		print_line(json_pack("{s:o, s:o, s:[s?, I, I], s:I}", "result", result,
 				     "partitions", command_context_partitions(context), "progress",
 				     phase, (json_int_t)done, (json_int_t)total, "peak_kib",
-				     (json_int_t)usage.ru_maxrss));
+				     peak_kib()));
 	else
 		print_line(json_pack("{s:o, s:I}", "error", agent_error_json(&error), "peak_kib",
-				     (json_int_t)usage.ru_maxrss));
+				     peak_kib()));
 	agent_error_clear(&error);
 	return result != NULL;
 }
