@@ -323,7 +323,7 @@ static void request_init(struct request *rq, struct api *a, struct http_request 
 
 void request_dispatch(void *ctx, struct http_request *http)
 {
-	g_auto(request) rq;
+	g_auto(request) rq = {0};
 	g_autoptr(GError) error = NULL;
 
 	request_init(&rq, ctx, http);
@@ -336,7 +336,7 @@ void request_dispatch(void *ctx, struct http_request *http)
 void request_check_head(void *ctx, struct http_request *http)
 {
 	const char *text = http_request_header(http, "Content-Length");
-	g_auto(request) rq;
+	g_auto(request) rq = {0};
 	g_autoptr(GError) error = NULL;
 	guint64 length;
 

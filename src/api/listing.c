@@ -390,7 +390,7 @@ bool listing_reply(struct request *rq, const struct collection *c, const char *p
 		   const struct store_filter *fixed, unsigned fixed_count, bool detail,
 		   GError **error)
 {
-	g_auto(listing) l;
+	g_auto(listing) l = {0};
 	g_autoptr(json_t) list = json_array();
 	g_autofree char *last = NULL;
 
