@@ -245,10 +245,25 @@ static struct secret *open_token(struct act *a, GError **error)
 	return seal_open(a->c->key, a->n->uuid.s, a->n->agent_token, error);
 }
 
+static int transport_of(const struct act *a)
+{
+	const char *own = json_peek_string(a->n->driver_info, "agent_transport");
+
+	return agent_transport_parse(own ? own : config_text(a->c->config, OPTION_agent_transport));
+}
+
+static bool check_transport(int transport, GError **error)
+{
+	return transport >= 0 ||
+	       inox_error_set(error, INOX_ERROR_INVALID,
+			      "driver_info.agent_transport must be psk, pinned or http");
+}
+
 static bool act_publish(struct act *a, GError **error)
 {
 	g_auto(message) m = {.type = MESSAGE_boot_publish};
 	struct message_boot_publish *p = &m.boot_publish;
+	int transport = transport_of(a);
 
 	if (is_under_way(a, ROLE_BOOT))
 		return true;
@@ -258,6 +273,9 @@ static bool act_publish(struct act *a, GError **error)
 	p->address = g_strdup(a->n->agent_address);
 	p->arguments = g_strdup(a->c->kernel_arguments);
 	p->path = g_strdup(a->f.path);
+	if (!check_transport(transport, error))
+		return false;
+	p->transport = (uint32_t)transport;
 	p->macs = list_macs(a, true, error);
 	if (!p->macs || !(p->token = open_token(a, error)))
 		return false;
@@ -367,13 +385,6 @@ static bool act_wait(struct act *a, GError **error)
 	return true;
 }
 
-static int transport_of(const struct act *a)
-{
-	const char *own = json_peek_string(a->n->driver_info, "agent_transport");
-
-	return agent_transport_parse(own ? own : config_text(a->c->config, OPTION_agent_transport));
-}
-
 void node_unwatch(struct conductor *c, struct run *run)
 {
 	g_auto(message) m = {.type = MESSAGE_dialer_forget};
@@ -391,9 +402,8 @@ static bool send_watch(struct act *a, enum watch_phase phase, GError **error)
 	g_auto(message) m = {.type = MESSAGE_dialer_watch};
 	int transport = transport_of(a);
 
-	if (transport < 0)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "driver_info.agent_transport must be psk, pinned or http");
+	if (!check_transport(transport, error))
+		return false;
 	m.dialer_watch = (struct message_dialer_watch){
 		.node = a->n->uuid,
 		.epoch = (uint64_t)a->n->boot_epoch,
@@ -486,7 +496,9 @@ void node_act(struct conductor *c, struct run *run, const struct node *n)
 		log_error(n->uuid.s, "row is damaged", F_ERR(error));
 		return;
 	}
-	if (a.f.phase == PHASE_NONE) {
+	run->in_motion = a.f.phase != PHASE_NONE;
+	run->acted_at = loop_now(c->loop);
+	if (!run->in_motion) {
 		node_unwatch(c, run);
 		if (run->timer)
 			loop_timer_disarm(run->timer);

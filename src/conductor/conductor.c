@@ -8,6 +8,9 @@
 #include "log.h"
 
 #define POKES_PER_TURN 256
+/* A node that moves is looked at in each n-th sweep only: reading thousands of rows that wait for
+ * something costs more than it finds. */
+#define SWEEPS_PER_LOOK 5
 
 static void run_free(gpointer data)
 {
@@ -186,12 +189,19 @@ WORKER_CALLBACKS(ROLE_DIALER)
 WORKER_CALLBACKS(ROLE_BMC)
 WORKER_CALLBACKS(ROLE_BOOT)
 
-static bool look_at_all(struct conductor *c, GError **error)
+/* `unless_within`: nodes in motion that were acted on within this time are left alone. */
+static bool look_at_all(struct conductor *c, struct span unless_within, GError **error)
 {
 	g_autoptr(GPtrArray) list = store_nodes_in_motion(c->store, error);
+	struct mono now = loop_now(c->loop);
 
-	for (guint i = 0; list && i < list->len; i++)
-		conductor_look(c, list->pdata[i]);
+	for (guint i = 0; list && i < list->len; i++) {
+		const struct run *run = g_hash_table_lookup(c->runs, list->pdata[i]);
+
+		if (!run || !run->in_motion ||
+		    mono_reached(mono_add(run->acted_at, unless_within), now))
+			conductor_look(c, list->pdata[i]);
+	}
 	return list;
 }
 
@@ -212,7 +222,7 @@ void conductor_attach(struct conductor *c, enum role worker, int channel_fd)
 		close_worker(c, worker, NULL);
 	c->channels[worker] = channel_new(c->loop, channel_fd, callbacks[worker].message,
 					  callbacks[worker].closed, c);
-	if (!look_at_all(c, &error))
+	if (!look_at_all(c, SPAN_SECONDS(0), &error))
 		log_error(NULL, "nodes in motion cannot be read", F_ERR(error));
 	if (worker == ROLE_BMC)
 		sync_next(c);
@@ -242,11 +252,12 @@ static void on_poke(void *ctx, bool readable, bool writable)
 static void on_sweep(void *ctx)
 {
 	struct conductor *c = ctx;
+	struct span interval = config_span(c->config, OPTION_conductor_sweep_interval);
 	g_autoptr(GError) error = NULL;
 
-	if (!look_at_all(c, &error))
+	if (!look_at_all(c, (struct span){interval.us * SWEEPS_PER_LOOK}, &error))
 		log_error(NULL, "nodes in motion cannot be read", F_ERR(error));
-	loop_timer_arm(c->sweep_timer, config_span(c->config, OPTION_conductor_sweep_interval));
+	loop_timer_arm(c->sweep_timer, interval);
 }
 
 static void on_sync(void *ctx)
@@ -321,7 +332,7 @@ struct conductor *conductor_new(struct loop *l, const struct config *conf, struc
 		return NULL;
 	c->kernel_arguments =
 		parse_kernel_arguments(config_text(conf, OPTION_agent_kernel_append_params), error);
-	if (!c->kernel_arguments || !look_at_all(c, error))
+	if (!c->kernel_arguments || !look_at_all(c, SPAN_SECONDS(0), error))
 		return NULL;
 	start_timers(c);
 	return g_steal_pointer(&c);

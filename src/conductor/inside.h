@@ -31,6 +31,8 @@ struct run {
 	uint64_t answered_turn;
 	struct mono answered_at;
 	struct mono progress_at;
+	bool in_motion; /* when it was acted on last, at acted_at */
+	struct mono acted_at;
 };
 
 /* Something to look at, in the order it came. */

@@ -36,9 +36,11 @@ struct world {
 	const char *mac;
 
 	/* the test's wishes */
-	unsigned messages;     /* received so far */
-	unsigned kill_at;      /* the conductor dies when this message was carried out; 0: never */
-	bool kill_before;      /* and the message was not carried out */
+	unsigned messages; /* received so far */
+	unsigned kill_at;  /* the conductor dies when this message was carried out; 0: never */
+	bool kill_before;  /* and the message was not carried out */
+	bool ignores_soft_off;
+	char *password;        /* that the BMC worker was given */
 	enum role kill_worker; /* only this worker dies; 0: the conductor, with all of them */
 	unsigned lose_answer_to_step, refuse_publish;
 };
@@ -77,7 +79,10 @@ static void play_bmc(struct world *w, const struct message *in)
 	const struct message_bmc_request *rq = &in->bmc_request;
 	struct message out = {.type = MESSAGE_bmc_reply};
 
-	if (rq->operation == BMC_SET_POWER)
+	g_free(w->password);
+	w->password = g_strdup(secret_peek(rq->password));
+	if (rq->operation == BMC_SET_POWER &&
+	    (rq->power != TARGET_SOFT_POWER_OFF || !w->ignores_soft_off))
 		set_power(w, rq->power == TARGET_POWER_ON);
 	if (rq->operation == BMC_SET_BOOT)
 		w->pxe = rq->device == BOOT_DEVICE_PXE;
@@ -108,6 +113,7 @@ static void play_boot(struct world *w, const struct message *in)
 			w->published = true;
 			w->epoch = p->epoch;
 			g_free(w->token);
+			g_free(w->password);
 			w->token = g_strdup(secret_peek(p->token));
 		}
 	} else {
@@ -313,6 +319,7 @@ static void setup(struct world *w, gconstpointer data)
 
 	g_assert_true(g_file_set_contents(file,
 					  "[agent]\nallowed_networks = 127.0.0.0/8\n"
+					  "[redfish]\nallowed_networks = 127.0.0.0/8\n"
 					  "[conductor]\nsync_power_state_interval = 1\n"
 					  "sweep_interval = 1\n",
 					  -1, NULL));
@@ -559,6 +566,79 @@ static void test_pool(struct world *w, gconstpointer data)
 	g_assert_error(error, INOX_ERROR, INOX_ERROR_CONFLICT);
 }
 
+static void change(struct world *w, const struct event *ev, const struct node *as)
+{
+	g_autoptr(GError) error = NULL;
+	attr_set changed = {0};
+
+	g_assert_true(store_begin(w->store, NULL));
+	g_autoptr(node) n = get(w);
+
+	if (as) {
+		g_free(n->driver);
+		n->driver = g_strdup(as->driver);
+		json_object_update(n->driver_info, as->driver_info);
+		n->provision_state = as->provision_state;
+		attr_set_add(changed, NODE_ATTR_driver);
+		attr_set_add(changed, NODE_ATTR_driver_info);
+		attr_set_add(changed, NODE_ATTR_provision_state);
+	}
+	g_assert_true(!ev || node_fold(n, ev, changed, &error));
+	g_assert_no_error(error);
+	g_assert_true(store_node_update(w->store, n, changed, NULL));
+	g_assert_true(store_commit(w->store, NULL));
+}
+
+static void test_deadline(struct world *w, gconstpointer data)
+{
+	struct event ev = {.kind = EVENT_POWER_REQUEST,
+			   .now = wall_now(),
+			   .host = "api",
+			   .power_target = TARGET_SOFT_POWER_OFF,
+			   .timeout_s = 1};
+
+	(void)data;
+	w->power = w->ignores_soft_off = true;
+	change(w, &ev, NULL);
+	poke(w);
+	until_rest(w, STATE_AVAILABLE);
+	g_autoptr(node) n = get(w);
+
+	g_assert_nonnull(strstr(n->last_error, "soft power off"));
+	g_assert_nonnull(strstr(n->last_error, "not done after"));
+	g_assert_null(n->target_power_state);
+	g_assert_null(n->reservation);
+}
+
+static void verify_redfish(struct world *w, const char *address, enum provision_state state)
+{
+	g_autoptr(node) as = node_new();
+	g_autofree char *sealed = seal_text(w->key, w->node.s, "calvin");
+
+	g_free(as->driver);
+	as->driver = g_strdup("redfish");
+	as->provision_state = STATE_ENROLL;
+	json_object_set_new(as->driver_info, "redfish_address", json_string(address));
+	json_object_set_new(as->driver_info, "redfish_password", json_string(sealed));
+	change(w, NULL, as);
+	verb(w, STATE_EVENT_MANAGE);
+	poke(w);
+	until_rest(w, state);
+}
+
+static void test_bmc_credentials(struct world *w, gconstpointer data)
+{
+	(void)data;
+	verify_redfish(w, "https://10.0.0.1/", STATE_ENROLL);
+	g_autoptr(node) n = get(w);
+
+	g_assert_nonnull(strstr(n->last_error, "outside [redfish]allowed_networks"));
+	verify_redfish(w, "https://bmc.example.org", STATE_ENROLL);
+	g_assert_null(w->password);
+	verify_redfish(w, "https://127.0.0.1:8443", STATE_MANAGEABLE);
+	g_assert_cmpstr(w->password, ==, "calvin");
+}
+
 static void test_lost_answer(struct world *w, gconstpointer data)
 {
 	(void)data;
@@ -626,6 +706,8 @@ int main(int argc, char **argv)
 	CASE("whichever worker dies, whenever, it goes on", test_workers_die);
 	CASE("a lost poke costs a sweep", test_lost_poke);
 	CASE("the power that the BMC reports is adopted", test_power_sync);
+	CASE("a passed deadline ends an operation", test_deadline);
+	CASE("BMC passwords are opened for BMCs in range only", test_bmc_credentials);
 	CASE("addresses of the pool are given once", test_pool);
 	CASE("a step whose answer was lost is not run twice", test_lost_answer);
 	CASE("a boot host that comes back is asked again", test_retry);
