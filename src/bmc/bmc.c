@@ -1,8 +1,6 @@
 #include "bmc.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "channel.h"
@@ -10,6 +8,7 @@
 #include "driver.h"
 #include "errors.h"
 #include "log.h"
+#include "pool.h"
 
 #define TIMEOUT_DEFAULT_S 30u
 #define TIMEOUT_MOST_S    600u
@@ -20,10 +19,8 @@ struct bmc_worker {
 	struct loop *l;
 	struct channel *channel;
 	struct loop_watch *watch;
-	GThreadPool *pool;
-	GAsyncQueue *finished; /* struct job, from the threads to the loop */
-	int wake_fd;           /* eventfd: something is in `finished` */
-	GHashTable *nodes;     /* UUID -> GQueue of jobs; the head is under way */
+	struct pool *pool;
+	GHashTable *nodes; /* UUID -> GQueue of jobs; the head is under way */
 	unsigned jobs;
 	const struct network *allowed;
 	unsigned allowed_count;
@@ -88,7 +85,7 @@ static bool carry_out(struct job *j, const struct driver *d, const struct bmc_ta
 
 static void run_job(void *data, void *ctx)
 {
-	struct bmc_worker *w = ctx;
+	const struct bmc_worker *w = ctx;
 	struct job *j = data;
 	const struct message_bmc_request *rq = &j->request.bmc_request;
 	const struct driver *d = driver_find(rq->driver);
@@ -104,16 +101,11 @@ static void run_job(void *data, void *ctx)
 		.allowed_count = w->allowed_count,
 		.timeout_s = rq->timeout_s ? MIN(rq->timeout_s, TIMEOUT_MOST_S) : TIMEOUT_DEFAULT_S,
 	};
-	static const uint64_t one = 1;
 
 	if (!d)
 		inox_error_set(&j->error, INOX_ERROR_INVALID, "there is no driver %s", rq->driver);
 	else
 		(void)carry_out(j, d, &t, &j->error);
-	g_async_queue_push(w->finished, j);
-	/* The counter cannot be full; a write that fails would leave the loop asleep. */
-	while (write(w->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
 }
 
 /* ---- on the loop */
@@ -151,7 +143,7 @@ static void finish(struct bmc_worker *w, struct job *j)
 	if (g_queue_is_empty(jobs))
 		g_hash_table_remove(w->nodes, j->request.bmc_request.node.s);
 	else
-		g_thread_pool_push(w->pool, g_queue_peek_head(jobs), NULL);
+		pool_push(w->pool, g_queue_peek_head(jobs));
 	job_free(j);
 }
 
@@ -159,13 +151,10 @@ static void on_wake(void *ctx, bool readable, bool writable)
 {
 	struct bmc_worker *w = ctx;
 	struct job *j;
-	uint64_t count;
-	ssize_t n = read(w->wake_fd, &count, sizeof(count));
 
-	(void)n;
 	(void)readable;
 	(void)writable;
-	while ((j = g_async_queue_try_pop(w->finished)))
+	while ((j = pool_take(w->pool)))
 		finish(w, j);
 }
 
@@ -192,7 +181,7 @@ static void accept_request(struct bmc_worker *w, struct message *m)
 	g_queue_push_tail(jobs, j);
 	w->jobs++;
 	if (g_queue_get_length(jobs) == 1)
-		g_thread_pool_push(w->pool, j, NULL);
+		pool_push(w->pool, j);
 }
 
 static void on_message(void *ctx, struct message *m, int fd)
@@ -223,14 +212,9 @@ struct bmc_worker *bmc_worker_new(struct loop *l, const struct config *conf, int
 
 	w->l = l;
 	w->allowed = config_networks(conf, OPTION_redfish_allowed_networks, &w->allowed_count);
-	w->finished = g_async_queue_new();
 	w->nodes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, jobs_free);
-	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (w->wake_fd < 0)
-		g_error("no descriptor for the bmc worker: %s", g_strerror(errno));
-	w->watch = loop_watch_new(l, w->wake_fd, on_wake, w);
-	w->pool = g_thread_pool_new(run_job, w, (int)config_int(conf, OPTION_redfish_workers),
-				    FALSE, NULL);
+	w->pool = pool_new((unsigned)config_int(conf, OPTION_redfish_workers), run_job, w);
+	w->watch = loop_watch_new(l, pool_fd(w->pool), on_wake, w);
 	w->channel = channel_new(l, channel_fd, on_message, on_closed, w);
 	return w;
 }
@@ -240,11 +224,9 @@ void bmc_worker_free(struct bmc_worker *w)
 	if (!w)
 		return;
 	channel_free(w->channel);
-	/* Jobs that no thread has begun are dropped; all jobs are owned by `nodes`. */
-	g_thread_pool_free(w->pool, TRUE, TRUE);
 	loop_watch_free(w->watch);
-	close(w->wake_fd);
-	g_async_queue_unref(w->finished);
+	pool_free(w->pool);
+	/* All jobs are owned by their nodes, wherever they are. */
 	g_hash_table_unref(w->nodes);
 	g_free(w);
 }

@@ -159,7 +159,7 @@ static bool send_once(struct redfish_client *c, const struct request *rq,
 	g_autofree char *match = rq->etag ? g_strconcat("If-Match: ", rq->etag, NULL) : NULL;
 	char *token = NULL;
 	const char *headers[5] = {"Accept: application/json", "OData-Version: 4.0"};
-	unsigned n = 2, seconds;
+	unsigned n = 2, seconds = 0;
 
 	if (!remaining_seconds(c, &seconds, error))
 		return false;

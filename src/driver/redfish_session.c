@@ -1,6 +1,7 @@
 #include "redfish_session.h"
 
 #include <glib.h>
+#include <pthread.h>
 
 #include "clocks.h"
 #include "redfish_client.h"
@@ -13,7 +14,7 @@ struct kept {
 	struct mono since;
 };
 
-static GMutex store_mutex;
+static pthread_mutex_t store_mutex = PTHREAD_MUTEX_INITIALIZER;
 static GHashTable *store; /* key -> struct kept */
 
 void redfish_session_free(struct redfish_session *s)
@@ -51,9 +52,8 @@ static GHashTable *locked_store(void)
 	return store;
 }
 
-struct redfish_session *redfish_session_take(const char *key, const struct secret *password)
+static struct redfish_session *take_locked(const char *key, const struct secret *password)
 {
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&store_mutex);
 	struct kept *k = g_hash_table_lookup(locked_store(), key);
 	struct redfish_session *s = NULL;
 
@@ -65,9 +65,8 @@ struct redfish_session *redfish_session_take(const char *key, const struct secre
 	return s;
 }
 
-bool redfish_session_keep(const char *key, struct redfish_session *s)
+static bool keep_locked(const char *key, struct redfish_session *s)
 {
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&store_mutex);
 	struct mono now = mono_now();
 
 	if (g_hash_table_size(locked_store()) >= REDFISH_SESSIONS)
@@ -79,4 +78,22 @@ bool redfish_session_keep(const char *key, struct redfish_session *s)
 	*k = (struct kept){.session = s, .since = now};
 	g_hash_table_insert(store, g_strdup(key), k);
 	return true;
+}
+
+struct redfish_session *redfish_session_take(const char *key, const struct secret *password)
+{
+	pthread_mutex_lock(&store_mutex);
+	struct redfish_session *s = take_locked(key, password);
+
+	pthread_mutex_unlock(&store_mutex);
+	return s;
+}
+
+bool redfish_session_keep(const char *key, struct redfish_session *s)
+{
+	pthread_mutex_lock(&store_mutex);
+	bool kept = keep_locked(key, s);
+
+	pthread_mutex_unlock(&store_mutex);
+	return kept;
 }

@@ -405,7 +405,7 @@ def test_qemu_ends_with_its_bmc(spawn, build, folder, how):
     bmc.reset("On")
     assert len(machine.qemu()) == 1
     bmc.process.popen.send_signal(how)
-    bmc.process.popen.wait(10)
+    assert bmc.process.popen.wait(10) == (0 if how == signal.SIGTERM else -9)
     wait_until(lambda: not machine.qemu())
 
 
