@@ -1,0 +1,22 @@
+/* dialer.h: the process that watches agents: dials them, parses what they say, and tells the conductor
+ * what changed.
+ *
+ * It holds no state that is not told again: the conductor sends dialer_watch for every node after a
+ * restart.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "config.h"
+#include "loop.h"
+
+struct dialer;
+
+/* Takes the descriptor; `c` must live as long as the dialer.  When the channel ends the loop is stopped.
+ * Never NULL. */
+struct dialer *dialer_new(struct loop *l, const struct config *c, int channel_fd);
+void dialer_free(struct dialer *d); /* NULL is fine */
+
+typedef struct dialer dialer;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(dialer, dialer_free)

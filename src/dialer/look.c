@@ -1,0 +1,346 @@
+/* One look at an agent.
+ *
+ *   not alive yet         status -> list -> agent_alive
+ *   follows a command     command (with a long poll in turn, if the agent is ours)
+ *   else                  status; and the list, where the channel alone does not prove the agent
+ *
+ * An agent counts as seen only after an answer that needed the token: /v1/status is open to everybody
+ * who answers at the address, except inside a channel that was opened with the token itself.
+ */
+#include <string.h>
+
+#include "agent_reply.h"
+#include "dialer_part.h"
+#include "errors.h"
+#include "limit.h"
+#include "log.h"
+#include "pacing.h"
+
+/* Between two of these the progress of the command is read. */
+#define LONG_POLL SPAN_SECONDS(3)
+/* Silence after which a living agent counts as gone, and the failures that must have been seen in it. */
+#define GONE_AFTER         SPAN_SECONDS(10)
+#define GONE_FAILURES      3
+#define PROGRESS_SPACING   SPAN_SECONDS(1)
+#define LONG_POLL_FINISHES SPAN_SECONDS(2)
+
+static struct mono now(const struct dialer *d)
+{
+	return loop_now(dialer_loop(d));
+}
+
+static struct span since(const struct dialer *d, struct mono t)
+{
+	return (struct span){(int64_t)(now(d).us - t.us)};
+}
+
+static bool follows_command(const struct watch *w)
+{
+	return w->alive && w->phase == WATCH_WORKING && uuid_is_set(&w->command);
+}
+
+static void look_again(struct dialer *d, struct watch *w)
+{
+	struct pacing p = {.phase = w->phase,
+			   .interval = SPAN_SECONDS(w->interval_s),
+			   .watched = since(d, w->begun),
+			   .failures = w->failures,
+			   .looks = w->looks,
+			   .chance = (uint64_t)g_random_int() << 31 ^ g_random_int()};
+
+	dialer_look_after(d, w, pacing_next(&p));
+}
+
+/* ---- what the conductor is told */
+
+static void tell_milestone(struct dialer *d, struct watch *w, enum milestone reached,
+			   const char *reason)
+{
+	struct message m = {.type = MESSAGE_agent_milestone};
+	uint32_t hash = g_str_hash(reason);
+
+	if (reached <= w->furthest && hash == w->reason_hash)
+		return;
+	w->furthest = MAX(w->furthest, (uint8_t)reached);
+	w->reason_hash = hash;
+	g_autofree char *text = g_strdup(reason);
+
+	m.agent_milestone.node = w->node;
+	m.agent_milestone.epoch = w->epoch;
+	m.agent_milestone.milestone = w->furthest;
+	m.agent_milestone.reason = text;
+	dialer_send(d, &m);
+}
+
+static void tell_alive(struct dialer *d, struct watch *w)
+{
+	struct message m = {.type = MESSAGE_agent_alive};
+	g_autofree char *version = g_strdup(w->version);
+
+	m.agent_alive.node = w->node;
+	m.agent_alive.epoch = w->epoch;
+	m.agent_alive.version = version;
+	m.agent_alive.started_ms = w->started_ms;
+	m.agent_alive.own_agent = w->own_agent;
+	m.agent_alive.restarted = w->restarted;
+	dialer_send(d, &m);
+	w->alive = true;
+	w->gone = w->restarted = false;
+	w->reason_hash = 0;
+}
+
+static void tell_gone(struct dialer *d, struct watch *w, const char *reason)
+{
+	struct message m = {.type = MESSAGE_agent_gone};
+	g_autofree char *text = g_strdup(reason);
+
+	m.agent_gone.node = w->node;
+	m.agent_gone.epoch = w->epoch;
+	m.agent_gone.seconds = (uint32_t)(since(d, w->seen).us / 1000000);
+	m.agent_gone.reason = text;
+	dialer_send(d, &m);
+	w->gone = true;
+}
+
+static void tell_command(struct dialer *d, struct watch *w, struct agent_result *r)
+{
+	struct message m = {.type = MESSAGE_agent_command};
+	g_autofree char *id = g_strdup(r->id.s);
+	g_autofree char *name = g_strdup(r->name);
+
+	m.agent_command.node = w->node;
+	m.agent_command.epoch = w->epoch;
+	m.agent_command.command = id;
+	m.agent_command.name = name;
+	m.agent_command.status = r->status;
+	m.agent_command.reason = r->reason;
+	m.agent_command.outcome = r->outcome;
+	m.agent_command.done = r->done;
+	m.agent_command.total = r->total;
+	dialer_send(d, &m);
+	w->command_status = (uint8_t)r->status;
+	w->done = r->done;
+	w->told_progress = now(d);
+}
+
+/* ---- the end of a look */
+
+static void on_success(struct dialer *d, struct watch *w)
+{
+	bool tell = !w->alive || w->gone || w->restarted;
+
+	w->seen = now(d);
+	w->failures = 0;
+	w->suspect = false;
+	if (tell)
+		tell_alive(d, w);
+	/* A command that waits to be followed is not kept waiting any longer. */
+	if (tell && follows_command(w))
+		dialer_look_after(d, w, SPAN_MS(0));
+	else
+		look_again(d, w);
+}
+
+static void on_failure(struct dialer *d, struct watch *w, enum milestone reached,
+		       const char *reason)
+{
+	w->failures = (uint16_t)MIN(w->failures + 1, 1000);
+	if (!w->alive)
+		tell_milestone(d, w, reached, reason);
+	else if (!w->gone && w->failures >= GONE_FAILURES && since(d, w->seen).us > GONE_AFTER.us)
+		tell_gone(d, w, reason);
+	look_again(d, w);
+}
+
+void look_refuse(struct dialer *d, struct watch *w, const char *reason)
+{
+	w->halted = true;
+	w->reason_hash = 0;
+	tell_milestone(d, w, MILESTONE_NONE, reason);
+}
+
+/* The agent refuses a token that it accepted before: it was replaced, or something else answers.  Nothing
+ * is sent there any more in this epoch. */
+static void on_token_lost(struct dialer *d, struct watch *w, const char *reason)
+{
+	g_autofree char *sentence = g_strdup_printf(
+		"security event: the token was accepted before and is refused now: %s", reason);
+
+	log_warn(w->node.s, "an agent refuses the token that it accepted before",
+		 F_INT("epoch", w->epoch), F_STR("reason", reason));
+	w->halted = w->token_lost = true;
+	tell_gone(d, w, sentence);
+}
+
+/* True if the answer is a whole 200; else the failure is dealt with. */
+static bool is_good(struct dialer *d, struct watch *w, const struct http_outcome *outcome,
+		    const char *what)
+{
+	bool busy = false;
+
+	if (outcome->error) {
+		on_failure(d, w, outcome->reached, outcome->error->message);
+		return false;
+	}
+	if (outcome->status == 200)
+		return true;
+	g_autofree char *fault =
+		agent_reply_fault(outcome->status, outcome->body, outcome->length, &busy);
+	g_autofree char *reason = g_strdup_printf("%s: %s", what, fault);
+
+	if (outcome->status == 401 && w->alive)
+		on_token_lost(d, w, reason);
+	else
+		on_failure(d, w, outcome->reached, reason);
+	return false;
+}
+
+/* ---- asking */
+
+static void on_list(void *ctx, const struct http_outcome *outcome);
+static void on_status(void *ctx, const struct http_outcome *outcome);
+static void on_command(void *ctx, const struct http_outcome *outcome);
+
+static void ask(struct dialer *d, struct watch *w, enum look look, const char *resource,
+		http_done_fn done)
+{
+	bool waits = look == LOOK_LONG_POLL;
+	struct span limit = waits ? LONG_POLL : dialer_command_timeout(d);
+	struct question q = {.slot = waits                      ? SLOT_LONG
+				     : !w->alive || w->failures ? SLOT_SLOW
+								: SLOT_USUAL,
+			     .method = "GET",
+			     .resource = resource,
+			     .query = look == LOOK_STATUS ? NULL
+				      : waits             ? "wait=true&"
+							  : "",
+			     .reply_limit = LIMIT_AGENT_REPLY,
+			     .first_byte = limit,
+			     .total = limit};
+
+	/* An answer that began within the wait may end behind it. */
+	if (waits)
+		q.total.us += LONG_POLL_FINISHES.us;
+	w->look = look;
+	dialer_ask(d, w, &q, done);
+}
+
+static void ask_command(struct dialer *d, struct watch *w)
+{
+	g_autofree char *resource = g_strdup_printf("/commands/%s", w->command.s);
+	bool waits = w->own_agent && w->command_status == COMMAND_RUNNING &&
+		     w->look != LOOK_LONG_POLL && dialer_may_long_poll(d);
+
+	ask(d, w, waits ? LOOK_LONG_POLL : LOOK_COMMAND, resource, on_command);
+}
+
+void look_start(struct dialer *d, struct watch *w)
+{
+	if (follows_command(w) && !w->suspect)
+		ask_command(d, w);
+	else
+		ask(d, w, LOOK_STATUS, "/status", on_status);
+}
+
+static void on_status(void *ctx, const struct http_outcome *outcome)
+{
+	struct dialer *d;
+	struct watch *w = dialer_finish(ctx, &d);
+	struct agent_status status;
+	g_autoptr(GError) error = NULL;
+
+	if (!is_good(d, w, outcome, "GET /v1/status"))
+		return;
+	if (!agent_reply_status(outcome->body, outcome->length, &status, &error)) {
+		on_failure(d, w, outcome->reached, error->message);
+		return;
+	}
+	w->restarted = w->restarted || (w->started_ms && w->started_ms != status.started_ms);
+	w->started_ms = status.started_ms;
+	w->own_agent = status.own_agent;
+	g_strlcpy(w->version, status.version, sizeof(w->version));
+	if (w->alive && w->transport == TRANSPORT_PSK)
+		on_success(d, w);
+	else
+		ask(d, w, LOOK_LIST, "/commands/", on_list);
+}
+
+static void on_list(void *ctx, const struct http_outcome *outcome)
+{
+	struct dialer *d;
+	struct watch *w = dialer_finish(ctx, &d);
+	g_autoptr(GError) error = NULL;
+
+	if (!is_good(d, w, outcome, "GET /v1/commands/"))
+		return;
+	g_autofree char *list =
+		agent_reply_list(outcome->body, outcome->length, LIMIT_AGENT_REPLY, &error);
+
+	if (list)
+		on_success(d, w);
+	else
+		on_failure(d, w, outcome->reached, error->message);
+}
+
+static void on_command_unknown(struct dialer *d, struct watch *w)
+{
+	struct agent_result r = {.id = w->command, .status = COMMAND_UNKNOWN};
+
+	r.reason = g_strdup("the agent does not know this command");
+	if (w->command_status != COMMAND_UNKNOWN || w->looks == 0)
+		tell_command(d, w, &r);
+	agent_result_clear(&r);
+	w->seen = now(d);
+	w->failures = 0;
+	w->looks = (uint16_t)MIN(w->looks + 1, 1000);
+	/* A restart is the usual cause. */
+	w->suspect = true;
+	look_again(d, w);
+}
+
+static void on_result(struct dialer *d, struct watch *w, struct agent_result *r)
+{
+	bool changed = r->status != w->command_status;
+	bool progress = r->done != w->done && since(d, w->told_progress).us >= PROGRESS_SPACING.us;
+
+	if (changed || progress)
+		tell_command(d, w, r);
+	if (r->status != COMMAND_RUNNING)
+		w->command.s[0] = '\0';
+	w->looks = (uint16_t)MIN(w->looks + 1, 1000);
+	on_success(d, w);
+	/* Our own agent is asked to wait with its answer until there is something to say. */
+	if (r->status == COMMAND_RUNNING && w->own_agent && dialer_may_long_poll(d))
+		dialer_look_after(d, w, w->look == LOOK_LONG_POLL ? SPAN_SECONDS(1) : SPAN_MS(0));
+}
+
+static void on_command(void *ctx, const struct http_outcome *outcome)
+{
+	struct dialer *d;
+	struct watch *w = dialer_finish(ctx, &d);
+	g_auto(agent_result) r = {.reason = NULL};
+	g_autoptr(GError) error = NULL;
+
+	/* Nothing happened while the agent was asked to wait: now its progress is read. */
+	if (w->look == LOOK_LONG_POLL && outcome->sent &&
+	    g_error_matches(outcome->error, INOX_ERROR, INOX_ERROR_TIMEOUT)) {
+		dialer_look_after(d, w, SPAN_MS(0));
+		return;
+	}
+	if (!outcome->error && outcome->status == 404) {
+		on_command_unknown(d, w);
+		return;
+	}
+	if (!is_good(d, w, outcome, "GET /v1/commands/ID"))
+		return;
+	if (!agent_reply_result(outcome->body, outcome->length, LIMIT_AGENT_REPLY, &r, &error)) {
+		on_failure(d, w, outcome->reached, error->message);
+		return;
+	}
+	if (strcmp(r.id.s, w->command.s) != 0) {
+		on_failure(d, w, outcome->reached,
+			   "the agent answers with another command than the one asked for");
+		return;
+	}
+	on_result(d, w, &r);
+}

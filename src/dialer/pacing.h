@@ -1,0 +1,24 @@
+/* pacing.h: when an agent is looked at next: pure functions, the caller brings chance and time. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "clocks.h"
+#include "identity.h"
+#include "vocabulary.h"
+
+struct pacing {
+	enum watch_phase phase;
+	struct span interval; /* [agent]poll_interval */
+	struct span watched;  /* since the watch began */
+	unsigned failures;    /* in a row */
+	unsigned looks;       /* successful ones since the command to follow was named */
+	uint64_t chance;      /* any number */
+};
+
+/* From the beginning of a watch to its first look: spread by the node's name, so that a fleet stays
+ * spread after a restart. */
+struct span pacing_first(enum watch_phase phase, struct span interval, const struct uuid *node);
+/* From the end of a look to the next one. */
+struct span pacing_next(const struct pacing *p);
