@@ -67,9 +67,6 @@ static bool find_user(const struct config *c, struct user *ret_user, GError **er
 					      "[DEFAULT]user = %s: there is no such user", wanted);
 		if (p)
 			u = (struct user){p->pw_uid, p->pw_gid, g_strdup(name)};
-		else
-			log_warn(NULL, "all processes run as root: make a user 'inox' or set "
-				       "[DEFAULT]user");
 	}
 	*ret_user = u;
 	return true;
@@ -99,10 +96,11 @@ static bool make_folder(const char *folder, const struct user *u, GError **error
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "the state folder %s is not a folder", folder);
 	if (st.st_mode & 022)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "the state folder %s can be written by others (mode %03o); it "
-				      "must be 0700",
-				      folder, st.st_mode & 0777u);
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"the state folder %s can be written by others (mode %03o); it "
+			"must be 0700",
+			folder, st.st_mode & 0777u);
 	if (u->name && st.st_uid != u->uid && chown(folder, u->uid, u->gid) < 0)
 		return inox_error_set_errno(error, errno, "give the state folder %s to user %s",
 					    folder, u->name);
@@ -141,16 +139,16 @@ static bool take_lock(struct state *s, bool with_api, bool with_conductor, const
 static bool open_api_socket(struct state *s, const struct config *c, GError **error)
 {
 	const char *host = config_text(c, OPTION_api_host_ip);
-	unsigned port = (unsigned)config_int(c, OPTION_api_port);
+	unsigned number = (unsigned)config_int(c, OPTION_api_port);
 	struct endpoint at;
 	int on = 1;
 
 	/* Port 0 is no endpoint, but a wish that bind() understands. */
-	if (!endpoint_parse(host, port ? port : 1, &at, error))
+	if (!endpoint_parse(host, number ? number : 1, &at, error))
 		return false;
-	if (port == 0 && at.address.ss_family == AF_INET)
+	if (number == 0 && at.address.ss_family == AF_INET)
 		((struct sockaddr_in *)(void *)&at.address)->sin_port = 0;
-	else if (port == 0)
+	else if (number == 0)
 		((struct sockaddr_in6 *)(void *)&at.address)->sin6_port = 0;
 	s->listen_fd = socket(at.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->listen_fd < 0)
@@ -164,13 +162,13 @@ static bool open_api_socket(struct state *s, const struct config *c, GError **er
 		return inox_error_set(error, INOX_ERROR_BUSY,
 				      "address %s port %u is taken by another program: stop it, or "
 				      "choose another [api]host_ip or [api]port",
-				      host, port);
+				      host, number);
 	if (errno == EADDRNOTAVAIL)
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "address %s is not an address of this host: change "
 				      "[api]host_ip",
 				      host);
-	return inox_error_set_errno(error, errno, "listen on address %s port %u", host, port);
+	return inox_error_set_errno(error, errno, "listen on address %s port %u", host, number);
 }
 
 static bool open_poke_socket(struct state *s, GError **error)
@@ -214,14 +212,15 @@ static bool prepare_as_user(struct state *s, const struct config *c, bool with_c
 {
 	s->key_path = g_build_filename(s->folder, "sealing.key", NULL);
 	s->key = seal_key_load_or_create(s->key_path, error);
-	return s->key && prepare_schema(c, error) && (!with_conductor || open_poke_socket(s, error));
+	return s->key && prepare_schema(c, error) &&
+	       (!with_conductor || open_poke_socket(s, error));
 }
 
 struct state *state_prepare(const struct config *c, bool with_api, bool with_conductor,
 			    GError **error)
 {
 	g_autoptr(state) s = g_new0(struct state, 1);
-	struct user u;
+	struct user u = {.uid = 0};
 
 	s->lock_fd = s->listen_fd = s->poke_fd = -1;
 	s->folder = g_strdup(config_text(c, OPTION_DEFAULT_state_path));
@@ -233,6 +232,9 @@ struct state *state_prepare(const struct config *c, bool with_api, bool with_con
 		  (!with_api || open_api_socket(s, c, error)) && become_user(&u, error) &&
 		  prepare_as_user(s, c, with_conductor, error);
 
+	if (ok && u.uid == 0)
+		log_warn(NULL, "all processes run as root: make a user 'inox' or set "
+			       "[DEFAULT]user");
 	g_free(u.name);
 	return ok ? g_steal_pointer(&s) : NULL;
 }

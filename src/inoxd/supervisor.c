@@ -135,21 +135,21 @@ static int make_config_file(const struct supervisor *s, enum role role, GError *
 static bool make_role_fds(const struct supervisor *s, enum role role, int channel_fd,
 			  int ret_fds[static 2], GError **error)
 {
-	const struct state *state = s->options->state;
+	const struct state *kept = s->options->state;
 
 	ret_fds[0] = ret_fds[1] = -1;
 	if (role == ROLE_API) {
-		g_autofree char *text = seal_key_public_text(state->key);
+		g_autofree char *text = seal_key_public_text(kept->key);
 
-		ret_fds[0] = fcntl(state->listen_fd, F_DUPFD_CLOEXEC, 0);
+		ret_fds[0] = fcntl(kept->listen_fd, F_DUPFD_CLOEXEC, 0);
 		ret_fds[1] = child_file_of_text("sealing.pub", text, error);
 		return ret_fds[1] >= 0;
 	}
 	if (role == ROLE_CONDUCTOR) {
-		ret_fds[0] = fcntl(state->poke_fd, F_DUPFD_CLOEXEC, 0);
-		ret_fds[1] = open(state->key_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		ret_fds[0] = fcntl(kept->poke_fd, F_DUPFD_CLOEXEC, 0);
+		ret_fds[1] = open(kept->key_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		return ret_fds[1] >= 0 ||
-		       inox_error_set_errno(error, errno, "open %s", state->key_path);
+		       inox_error_set_errno(error, errno, "open %s", kept->key_path);
 	}
 	ret_fds[0] = fcntl(channel_fd, F_DUPFD_CLOEXEC, 0);
 	return true;
@@ -392,8 +392,8 @@ static void on_tick(void *ctx)
 		s->children[i].heard = s->last_tick;
 	kill_silent(s);
 	if (s->deadline.us && mono_reached(s->deadline, s->last_tick)) {
-		unsigned roles = s->stage ? stop_stages[s->stage - 1] :
-					    ~(1u << ROLE_API | 1u << ROLE_CONDUCTOR);
+		unsigned roles = s->stage ? stop_stages[s->stage - 1]
+					  : ~(1u << ROLE_API | 1u << ROLE_CONDUCTOR);
 
 		signal_roles(s, roles, SIGKILL);
 		s->deadline.us = 0;

@@ -150,7 +150,7 @@ static bool run_conductor(struct worker *w, GError **error)
 	return w->conductor;
 }
 
-/* ---- the workers that meet strangers: their channel is read only when the loop runs */
+/* ---- the workers that meet strangers: channels are read only when the loop runs */
 
 static bool open_dialer(struct worker *w, GError **error)
 {
@@ -159,37 +159,39 @@ static bool open_dialer(struct worker *w, GError **error)
 	return true;
 }
 
-static bool open_bmc(struct worker *w, GError **error)
+/* These two have threads, and the sandbox covers only threads that are started inside it. */
+static bool run_bmc(struct worker *w, GError **error)
 {
 	(void)error;
 	w->bmc = bmc_worker_new(w->loop, w->config, WORKER_FD_ROLE);
 	return true;
 }
 
-static bool open_boot(struct worker *w, GError **error)
+static bool run_boot(struct worker *w, GError **error)
 {
 	w->boot = boot_worker_new(w->loop, w->config, WORKER_FD_ROLE, error);
 	return w->boot;
 }
 
 static const struct role_program programs[ROLE_COUNT] = {
-	[ROLE_API] = {open_api, run_api},
-	[ROLE_CONDUCTOR] = {open_conductor, run_conductor},
-	[ROLE_DIALER] = {open_dialer, NULL},
-	[ROLE_BMC] = {open_bmc, NULL},
-	[ROLE_BOOT] = {open_boot, NULL},
+	[ROLE_API] = {open_api, run_api},    [ROLE_CONDUCTOR] = {open_conductor, run_conductor},
+	[ROLE_DIALER] = {open_dialer, NULL}, [ROLE_BMC] = {NULL, run_bmc},
+	[ROLE_BOOT] = {NULL, run_boot},
 };
 
 /* ---- the sandbox */
 
-#define PATHS_MOST 8
+#define PATHS_MOST 16
 
 /* Folders and files that a role still opens once it runs. */
 static unsigned list_paths(const struct worker *w, struct sandbox_path *paths, char **ret_database)
 {
 	/* TLS verification of BMCs and boot hosts with the system's authorities. */
-	static const char *const trust[] = {"/etc/ssl", "/usr/lib/ssl", "/usr/share/ca-certificates",
+	static const char *const trust[] = {"/etc/ssl", "/usr/lib/ssl",
+					    "/usr/share/ca-certificates",
 					    "/usr/local/share/ca-certificates"};
+	/* The boot host may have a name. */
+	static const char *const names[] = {"/etc", "/usr/lib", "/lib", "/run/systemd/resolve"};
 	static const enum config_option boot_files[] = {OPTION_boot_push_ca_file,
 							OPTION_boot_push_certificate_file,
 							OPTION_boot_push_key_file};
@@ -207,12 +209,14 @@ static unsigned list_paths(const struct worker *w, struct sandbox_path *paths, c
 	if (w->role == ROLE_BMC || w->role == ROLE_BOOT)
 		for (size_t i = 0; i < G_N_ELEMENTS(trust); i++)
 			paths[n++] = (struct sandbox_path){trust[i], false};
+	for (size_t i = 0; w->role == ROLE_BOOT && i < G_N_ELEMENTS(names); i++)
+		paths[n++] = (struct sandbox_path){names[i], false};
 	if (w->role == ROLE_BOOT && *config_text(w->config, OPTION_boot_root))
 		paths[n++] = (struct sandbox_path){config_text(w->config, OPTION_boot_root), true};
 	for (size_t i = 0; w->role == ROLE_BOOT && i < G_N_ELEMENTS(boot_files); i++)
 		if (*config_text(w->config, boot_files[i]))
-			paths[n++] = (struct sandbox_path){config_text(w->config, boot_files[i]),
-							   false};
+			paths[n++] =
+				(struct sandbox_path){config_text(w->config, boot_files[i]), false};
 	g_assert(n <= PATHS_MOST);
 	return n;
 }
@@ -230,7 +234,8 @@ static bool enter_sandbox(const struct worker *w, GError **error)
 	if (!sandbox_enter(&o, &landlock, error))
 		return false;
 	if (!landlock)
-		log_warn(NULL, "the kernel has no Landlock: files are protected by permissions only");
+		log_warn(NULL,
+			 "the kernel has no Landlock: files are protected by permissions only");
 	return true;
 }
 
@@ -240,7 +245,8 @@ static bool start(struct worker *w, GError **error)
 {
 	const struct role_program *p = &programs[w->role];
 
-	if (!p->open(w, error) || !enter_sandbox(w, error) || (p->run && !p->run(w, error)))
+	if ((p->open && !p->open(w, error)) || !enter_sandbox(w, error) ||
+	    (p->run && !p->run(w, error)))
 		return false;
 	on_alive(w);
 	say(w, MESSAGE_ready);
@@ -292,8 +298,8 @@ int worker_main(const char *role)
 		fprintf(stderr, "%s: %s: started without the supervisor?\n", name, error->message);
 		return 2;
 	}
-	log_setup(name, config_bool(w.config, OPTION_DEFAULT_debug) ? LOG_LEVEL_DEBUG :
-								      LOG_LEVEL_INFO);
+	log_setup(name,
+		  config_bool(w.config, OPTION_DEFAULT_debug) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	signal(SIGINT, SIG_IGN); /* the supervisor ends us in order */
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);

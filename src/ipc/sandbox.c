@@ -74,6 +74,7 @@ static const struct allowed {
 	{SCMP_SYS(getuid), BMC_ONLY}, {SCMP_SYS(geteuid), BMC_ONLY},
 	{SCMP_SYS(getgid), BMC_ONLY}, {SCMP_SYS(getegid), BMC_ONLY},
 	{SCMP_SYS(sysinfo), BMC_ONLY}, {SCMP_SYS(bind), BMC_ONLY},
+	{SCMP_SYS(sched_getattr), BMC_ONLY}, {SCMP_SYS(sched_setattr), BMC_ONLY},
 };
 
 /* AddressSanitizer's own calls, at start, in reports and in the leak check. */

@@ -1,0 +1,316 @@
+"""inoxd as a process: how it starts, what it says when it cannot, how it survives and how it ends."""
+import os
+import pathlib
+import signal
+import socket
+import sqlite3
+import subprocess
+
+import pytest
+
+from conftest import ROLES, free_port, is_running, wait_until, write_config
+
+
+@pytest.fixture
+def run(build, folder):
+    """run(*arguments) runs inoxd to its end."""
+    def start(*arguments, timeout=30):
+        return subprocess.run([build / "src/inoxd/inoxd", *map(str, arguments)], capture_output=True, text=True,
+                              timeout=timeout, cwd=folder)
+    return start
+
+
+def dead(pids):
+    return lambda: not any(is_running(p) for p in pids)
+
+
+# ---- the command line
+
+def test_help_names_every_option_and_version_is_one_line(run):
+    text = run("--help").stdout
+    for option in ("--config", "--role", "--check", "--sample-config", "--version"):
+        assert option in text
+    assert "--worker" not in text
+    version = run("--version")
+    assert version.returncode == 0 and version.stdout.startswith("inoxd ") and version.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["--role", "dialer"], "--role dialer: allowed are api and conductor"),
+    (["--nonsense"], "--nonsense"),
+    (["extra"], "unexpected argument 'extra'"),
+    (["--worker", "cook"], "there is no role 'cook'"),
+])
+def test_wrong_usage_ends_with_2_and_a_sentence(run, arguments, sentence):
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert sentence in result.stderr
+
+
+def test_the_sample_is_a_valid_configuration(run, folder):
+    sample = run("--sample-config").stdout
+    assert "#poll_only = false" in sample
+    path = folder / "sample.conf"
+    path.write_text(sample)
+    assert run("--config", path, "--check").returncode == 0
+    # ... and with every option switched on, too.
+    path.write_text("\n".join(line[1:] if line[:1] == "#" and line[1:2].isalpha() else line
+                              for line in sample.splitlines()))
+    assert run("--config", path, "--check").returncode == 0
+
+
+def test_check_names_every_mistake_with_file_and_line(run, folder):
+    path = folder / "inox.conf"
+    path.write_text("[api]\nport = http\n[agent]\npoll_onyl = true\ntransport = foo\n")
+    result = run("--config", path, "--check")
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        f"{path}:2: [api]port = http: allowed is a whole number from 0 to 65535",
+        f"{path}:4: [agent]poll_onyl: unknown option; did you mean poll_only?",
+        f"{path}:5: [agent]transport = foo: allowed are psk, pinned, http",
+    ]
+    assert run("--config", path).returncode == 2
+    assert run("--config", folder / "missing.conf", "--check").returncode == 1
+
+
+def test_options_of_ironic_that_do_nothing_are_one_warning(run, folder):
+    path = folder / "inox.conf"
+    path.write_text("[DEFAULT]\nrequire_agent_token = true\nenabled_boot_interfaces = ipxe\n")
+    result = run("--config", path, "--check")
+    assert result.returncode == 0
+    assert result.stderr.count("\n") == 1 and "enabled_boot_interfaces" in result.stderr
+
+
+# ---- what stops a start
+
+def config(folder, **more):
+    state = {"DEFAULT": {"state_path": folder / "state"}, "api": {"port": free_port()}}
+    for group, options in more.items():
+        state.setdefault(group, {}).update(options)
+    return write_config(folder / "inox.conf", state)
+
+
+def assert_refused(result, *parts):
+    assert result.returncode in (1, 2), result.stderr
+    assert result.stderr.count("\n") == 1, f"not one sentence: {result.stderr}"
+    for part in parts:
+        assert str(part) in result.stderr
+
+
+def test_a_port_that_is_taken_is_named(run, folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert_refused(run("--config", config(folder, api={"port": port})),
+                       f"address 127.0.0.1 port {port} is taken", "[api]port")
+
+
+def test_an_address_of_another_host_is_named(run, folder):
+    path = config(folder, api={"host_ip": "192.0.2.1", "allow_unauthenticated": True})
+    assert_refused(run("--config", path), "192.0.2.1 is not an address of this host")
+
+
+def test_a_state_folder_in_nowhere_is_named(run, folder):
+    path = config(folder, DEFAULT={"state_path": folder / "no" / "state"})
+    assert_refused(run("--config", path), "create the state folder", folder / "no" / "state")
+
+
+def test_a_state_folder_that_is_a_file_is_named(run, folder):
+    (folder / "state").write_text("x")
+    assert_refused(run("--config", config(folder)), folder / "state", "not a folder")
+
+
+def test_a_state_folder_that_others_can_write_is_refused(run, folder):
+    (folder / "state").mkdir()
+    (folder / "state").chmod(0o777)
+    assert_refused(run("--config", config(folder)), "can be written by others (mode 777)", "0700")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_state_folder_without_write_permission_is_named(run, folder):
+    (folder / "state").mkdir()
+    (folder / "state").chmod(0o500)
+    assert_refused(run("--config", config(folder)), "write into the state folder", "Permission denied")
+
+
+def test_a_sealing_key_that_others_can_read_is_refused(run, inoxd, folder):
+    first = inoxd()
+    first.stop()
+    (first.state / "sealing.key").chmod(0o644)
+    assert_refused(run("--config", first.config_path), "sealing.key", "0600")
+
+
+def test_a_newer_database_is_refused(run, inoxd):
+    first = inoxd()
+    first.stop()
+    database = first.state / "inox.sqlite"
+    with sqlite3.connect(database) as db:
+        version, = db.execute("PRAGMA user_version").fetchone()
+        assert version > 0
+        db.execute(f"PRAGMA user_version = {version + 1000}")
+    db.close()
+    assert_refused(run("--config", first.config_path), "database", "newer")
+
+
+def test_a_second_inoxd_on_the_same_folder_is_refused(run, inoxd, folder):
+    first = inoxd()
+    path = config(folder, DEFAULT={"state_path": first.state})
+    assert_refused(run("--config", path), "another inoxd uses the state folder", first.state)
+    assert first.api("GET", "/v1/nodes").status == 200
+
+
+def test_an_unknown_user_is_refused(run, folder):
+    if os.geteuid() != 0:
+        pytest.skip("only root can change the user")
+    path = config(folder, DEFAULT={"user": "nobody-at-all"})
+    assert_refused(run("--config", path), "nobody-at-all", "no such user")
+
+
+# ---- what a start makes
+
+def test_a_start_makes_its_files_for_itself_only(inoxd):
+    process = inoxd()
+    assert (process.state.stat().st_mode & 0o777) == 0o700
+    for name in ("sealing.key", "lock", "inox.sqlite", "poke.sock"):
+        assert (process.state / name).stat().st_mode & 0o077 == 0, name
+    assert set(process.children()) == set(ROLES)
+    assert process.api("GET", "/v1/nodes").json == {"nodes": []}
+
+
+def test_root_gives_up_its_rights(inoxd):
+    if os.geteuid() != 0:
+        pytest.skip("only root can change the user")
+    process = inoxd({"DEFAULT": {"user": "nobody"}})
+    for pid in [process.pid, *process.children().values()]:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        uids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
+        assert "0" not in uids, status
+    assert process.api("POST", "/v1/nodes", {"driver": "fake-hardware"}).status == 201
+
+
+def test_roles_can_run_apart(inoxd):
+    api = inoxd(args=["--role", "api"])
+    assert set(api.children()) == {"api"}
+    conductor = inoxd({"DEFAULT": {"state_path": api.state}}, args=["--role", "conductor"])
+    assert set(conductor.children()) == set(ROLES) - {"api"}
+    assert api.api("GET", "/v1/nodes").status == 200
+
+
+ALLOWED = {
+    "socket", "pipe", "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "/dev/null",
+}
+
+
+def test_children_inherit_nothing_but_their_descriptors(inoxd):
+    process = inoxd()
+    log = str(process.log_path)
+    for role, pid in process.children().items():
+        targets = {fd: os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+        for fd, target in targets.items():
+            kind = target.split(":[")[0] if target.startswith(("socket:", "pipe:")) else target
+            if kind in ALLOWED or target == log:
+                continue
+            if role in ("api", "conductor") and target.startswith(str(process.state / "inox.sqlite")):
+                continue
+            pytest.fail(f"{role} has descriptor {fd}: {target}")
+        sockets = sum(t.startswith("socket:") for t in targets.values())
+        assert sockets <= 7, f"{role}: {targets}"
+        environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"NOTIFY_SOCKET" not in environment
+
+
+def status_fields(pid):
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {line.split(":", 1)[0]: line.split(":", 1)[1].strip() for line in lines}
+
+
+def test_children_are_inside_their_sandbox(inoxd):
+    process = inoxd()
+    for role, pid in process.children().items():
+        fields = status_fields(pid)
+        assert fields["NoNewPrivs"] == "1", role
+        if role in ("dialer", "bmc"):
+            assert fields["Seccomp"] == "2", role
+            for task in os.listdir(f"/proc/{pid}/task"):
+                task_fields = status_fields(f"{pid}/task/{task}")
+                assert task_fields["Seccomp"] == "2", f"{role}, thread {task}"
+        limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+        core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
+        assert core.split()[4:6] == ["0", "0"], role
+
+
+# ---- survival
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_killed_process_comes_back(inoxd, role):
+    process = inoxd()
+    before = process.children()
+    os.kill(before[role], signal.SIGKILL)
+
+    def back():
+        now = process.children()
+        return set(now) == set(ROLES) and now[role] != before[role] and now
+    now = wait_until(back, 20)
+    # The conductor's workers are started with it; everything else is left alone.
+    for other in ROLES:
+        group = role == "conductor" and other != "api"
+        assert (now[other] != before[other]) == (other == role or group), other
+    wait_until(lambda: process.api("POST", "/v1/nodes", {"driver": "fake-hardware"}).status == 201, 10)
+    assert f"role={role}" in process.log()
+
+
+def test_the_children_die_with_a_killed_supervisor(inoxd):
+    process = inoxd()
+    pids = process.children().values()
+    assert len(pids) == len(ROLES)
+    process.kill()
+    wait_until(dead(pids), 10)
+    again = inoxd({"DEFAULT": {"state_path": process.state}})
+    assert again.api("GET", "/v1/nodes").status == 200
+
+
+def test_a_stuck_process_is_killed_and_started_again(inoxd):
+    process = inoxd()
+    stuck = process.children()["dialer"]
+    os.kill(stuck, signal.SIGSTOP)
+    wait_until(lambda: process.children().get("dialer", stuck) != stuck, 60)
+    assert "a process is stuck and is killed" in process.log()
+
+
+# ---- the end
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_everything_in_order(inoxd, number):
+    process = inoxd()
+    pids = process.children().values()
+    process.popen.send_signal(number)
+    assert process.popen.wait(20) == 0
+    assert dead(pids)()
+    assert not (process.state / "poke.sock").exists()
+    assert "was ended by a signal" not in process.log(), process.log()
+
+
+def test_the_end_does_not_wait_for_a_stuck_process(inoxd):
+    process = inoxd()
+    pids = process.children()
+    os.kill(pids["conductor"], signal.SIGSTOP)
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.popen.wait(30) == 0
+    assert dead(pids.values())()
+
+
+# ---- the service manager
+
+def test_readiness_and_the_watchdog_are_told(inoxd, folder):
+    path = folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(20)
+        process = inoxd(env={"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "400000"}, wait=False)
+        messages = set()
+        while not {b"READY=1", b"WATCHDOG=1"} <= messages:
+            messages.add(manager.recv(100))
+        assert set(process.children()) == set(ROLES)
+        process.popen.send_signal(signal.SIGTERM)
+        while b"STOPPING=1" not in messages:
+            messages.add(manager.recv(100))
+        assert process.popen.wait(20) == 0
