@@ -80,6 +80,15 @@ static SSL_CTX *context_new(const SSL_METHOD *method, int least_version)
 	return context;
 }
 
+/* OpenSSL's macro takes a text that is not constant. */
+static void set_groups(SSL_CTX *context, const char *list)
+{
+	g_autofree char *copy = g_strdup(list);
+
+	if (SSL_CTX_set1_groups_list(context, copy) != 1)
+		g_error("OpenSSL does not know the groups %s", list);
+}
+
 /* A session that stands for the external PSK; its cipher fixes the hash to SHA-256. */
 static SSL_SESSION *session_of_key(SSL *ssl, const uint8_t key[static TLS_PSK_BYTES])
 {
@@ -158,7 +167,7 @@ struct http_tls_server *http_tls_server_new(const struct http_tls_server_options
 	t->ctx = options->ctx;
 	t->context = context_new(TLS_server_method(), certified ? TLS1_2_VERSION : TLS1_3_VERSION);
 	SSL_CTX_set_app_data(t->context, t);
-	SSL_CTX_set1_groups_list(t->context, "X25519:P-256");
+	set_groups(t->context, "X25519:P-256");
 	SSL_CTX_set_cipher_list(t->context, "ECDHE+AESGCM:ECDHE+CHACHA20");
 	/* The suite is chosen before the keys are looked at, and ours need SHA-256: those come first. */
 	SSL_CTX_set_ciphersuites(t->context, PSK_SUITES ":TLS_AES_256_GCM_SHA384");
@@ -218,7 +227,7 @@ struct tls_client *tls_client_new(void)
 
 	c->psk = context_new(TLS_client_method(), TLS1_3_VERSION);
 	SSL_CTX_set_ciphersuites(c->psk, PSK_SUITES);
-	SSL_CTX_set1_groups_list(c->psk, "X25519");
+	set_groups(c->psk, "X25519");
 	SSL_CTX_set_psk_use_session_callback(c->psk, on_use_session);
 	/* No authority is known, so a server that answers with a certificate is refused. */
 	SSL_CTX_set_verify(c->psk, SSL_VERIFY_PEER, NULL);
