@@ -142,7 +142,9 @@ static bool expect_host(struct fetch_link *l, const char *host)
 {
 	if (is_numeric(host))
 		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(l->ssl), host) == 1;
-	return SSL_set1_host(l->ssl, host) == 1 && SSL_set_tlsext_host_name(l->ssl, host) == 1;
+	g_autofree char *name = g_strdup(host); /* OpenSSL's macro takes no constant text */
+
+	return SSL_set1_host(l->ssl, host) == 1 && SSL_set_tlsext_host_name(l->ssl, name) == 1;
 }
 
 static bool make_tls(struct fetch_link *l, const char *host, GError **error)
