@@ -220,12 +220,18 @@ static bool read_keys(struct reading *r, GError **error)
 		if (!k)
 			return inox_error_set(error, INOX_ERROR_INVALID, "there is no key %.64s",
 					      names[i]);
-		g_autofree char *value = g_key_file_get_string(r->file, GROUP, names[i], error);
+		g_autoptr(GError) reason = NULL;
+		g_autofree char *raw = g_key_file_get_value(r->file, GROUP, names[i], NULL);
 
-		if (!value || !read_value(r, k, g_strstrip(value), error)) {
-			g_prefix_error(error, "%s: ", k->name);
-			return false;
-		}
+		if (raw && g_str_has_suffix(raw, "\\"))
+			return inox_error_set(error, INOX_ERROR_INVALID,
+					      "%s: a backslash at the end of the line", k->name);
+		/* For a bad escape sequence there can be both a value and an error. */
+		g_autofree char *value = g_key_file_get_string(r->file, GROUP, names[i], &reason);
+
+		if (reason || !read_value(r, k, g_strstrip(value), &reason))
+			return inox_error_set(error, INOX_ERROR_INVALID, "%s: %s", k->name,
+					      reason->message);
 	}
 	return true;
 }
