@@ -1,0 +1,561 @@
+/* The dialer as a whole: a conductor's end of its channel, and agents that are scripts behind real HTTP. */
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "dialer.h"
+#include "errors.h"
+#include "server.h"
+#include "tls.h"
+#include "vocabulary.h"
+
+#define PATIENCE SPAN_SECONDS(20)
+#define TOKEN    "abcdefghijabcdefghijabcdefghij&=%+_-0123456"
+#define COMMAND  "1c8a331f-3625-476c-80de-d747479180b7"
+#define STATUS   "{\"started_at\": 1795291598.5, \"version\": \"12.0.0\"}"
+#define OWN      "{\"started_at\": 7.5, \"version\": \"0.1\", \"agent\": \"inox-agent\"}"
+#define LIST     "{\"commands\": []}"
+
+struct scene {
+	struct loop *l;
+	struct config *config;
+	struct dialer *dialer;
+	struct channel *conductor;
+	struct http_server *server;
+	struct http_tls_server *tls;
+	struct endpoint at;
+	struct uuid node;
+	bool late;
+	/* the agent */
+	const char *status_body, *list_body;
+	char *command_body;
+	int status_code, list_code, command_code, post_code;
+	const char *post_body;
+	struct http_request *held; /* a long poll */
+	bool hold_long_polls;
+	unsigned requests, posts, long_polls, gone, bad_tokens;
+	char *posted;
+	/* what the conductor heard last */
+	struct message_agent_alive alive;
+	unsigned alive_count, gone_count, milestone_count, command_count, reply_count;
+	unsigned last_status, last_milestone, last_result;
+	bool last_unclear, last_busy;
+	char *last_reason, *last_outcome, *last_command;
+};
+
+/* ---- the agent */
+
+static void answer(struct http_request *rq, int code, const char *body)
+{
+	http_request_reply(rq, code, NULL, "application/json", body, strlen(body));
+}
+
+static void on_poller_gone(void *ctx)
+{
+	struct scene *s = ctx;
+
+	s->gone++;
+	s->held = NULL;
+}
+
+static void check_token(struct scene *s, struct http_request *rq)
+{
+	const char *token = http_request_query(rq, "agent_token");
+
+	if (!token || strcmp(token, TOKEN) != 0)
+		s->bad_tokens++;
+}
+
+static void on_post(struct scene *s, struct http_request *rq)
+{
+	size_t length;
+
+	s->posts++;
+	g_free(s->posted);
+	s->posted = g_strdup(http_request_body(rq, &length));
+	check_token(s, rq);
+	answer(rq, s->post_code, s->post_body);
+}
+
+static void on_get_command(struct scene *s, struct http_request *rq)
+{
+	const char *wait = http_request_query(rq, "wait");
+
+	check_token(s, rq);
+	if (wait && strcmp(wait, "true") == 0) {
+		s->long_polls++;
+		if (s->hold_long_polls) {
+			s->held = rq;
+			http_request_on_gone(rq, on_poller_gone, s);
+			return;
+		}
+	}
+	answer(rq, s->command_code, s->command_body);
+}
+
+static void on_request(void *ctx, struct http_request *rq)
+{
+	struct scene *s = ctx;
+	const char *path = http_request_path(rq);
+
+	s->requests++;
+	if (strcmp(path, "/v1/status") == 0) {
+		g_assert_null(http_request_query(rq, "agent_token"));
+		answer(rq, s->status_code, s->status_body);
+	} else if (strcmp(http_request_method(rq), "POST") == 0) {
+		on_post(s, rq);
+	} else if (strcmp(path, "/v1/commands/") == 0) {
+		check_token(s, rq);
+		answer(rq, s->list_code, s->list_body);
+	} else {
+		g_assert_cmpstr(path, ==, "/v1/commands/" COMMAND);
+		on_get_command(s, rq);
+	}
+}
+
+/* ---- the conductor */
+
+static void keep(char **place, char **text)
+{
+	g_free(*place);
+	*place = g_steal_pointer(text);
+}
+
+static void on_message(void *ctx, struct message *m, int fd)
+{
+	struct scene *s = ctx;
+
+	g_assert_cmpint(fd, ==, -1);
+	if (m->type == MESSAGE_agent_alive) {
+		s->alive_count++;
+		s->alive = m->agent_alive;
+		s->alive.version = NULL;
+	} else if (m->type == MESSAGE_agent_milestone) {
+		s->milestone_count++;
+		s->last_milestone = m->agent_milestone.milestone;
+		keep(&s->last_reason, &m->agent_milestone.reason);
+	} else if (m->type == MESSAGE_agent_gone) {
+		s->gone_count++;
+		keep(&s->last_reason, &m->agent_gone.reason);
+	} else if (m->type == MESSAGE_agent_command) {
+		s->command_count++;
+		s->last_status = m->agent_command.status;
+		keep(&s->last_reason, &m->agent_command.reason);
+		keep(&s->last_outcome, &m->agent_command.outcome);
+	} else if (m->type == MESSAGE_agent_reply) {
+		s->reply_count++;
+		s->last_result = m->agent_reply.result;
+		s->last_unclear = m->agent_reply.unclear;
+		s->last_busy = m->agent_reply.busy;
+		s->last_status = m->agent_reply.status;
+		keep(&s->last_reason, &m->agent_reply.reason);
+		keep(&s->last_outcome, &m->agent_reply.outcome);
+		keep(&s->last_command, &m->agent_reply.command);
+	}
+}
+
+static void on_closed(void *ctx, const GError *error)
+{
+	(void)ctx;
+	g_error("the dialer closed its channel: %s", error ? error->message : "-");
+}
+
+/* ---- the scene */
+
+static void on_late(void *ctx)
+{
+	((struct scene *)ctx)->late = true;
+}
+
+#define WAIT_FOR(s, condition)                                                 \
+	do {                                                                   \
+		struct loop_timer *late_ = loop_timer_new((s)->l, on_late, s); \
+		loop_timer_arm(late_, PATIENCE);                               \
+		while (!(condition) && !(s)->late)                             \
+			loop_turn((s)->l, true);                               \
+		loop_timer_free(late_);                                        \
+		g_assert_true(condition);                                      \
+	} while (0)
+
+static struct endpoint free_endpoint(void)
+{
+	struct endpoint e;
+	socklen_t length = sizeof(e.address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	g_assert_true(endpoint_parse("127.0.0.1", 1, &e, NULL));
+	((struct sockaddr_in *)(void *)&e.address)->sin_port = 0;
+	g_assert_cmpint(bind(fd, (struct sockaddr *)&e.address, e.length), ==, 0);
+	g_assert_cmpint(getsockname(fd, (struct sockaddr *)&e.address, &length), ==, 0);
+	close(fd);
+	return e;
+}
+
+static bool psk_of_token(void *ctx, const char *identity, uint8_t ret_key[static TLS_PSK_BYTES])
+{
+	struct scene *s = ctx;
+	char expected[TLS_IDENTITY_MAX];
+	g_autoptr(secret) token = secret_new(TOKEN);
+
+	tls_psk_identity(&s->node, 3, expected);
+	tls_psk_of_token(token, ret_key);
+	return strcmp(identity, expected) == 0;
+}
+
+static void serve(struct scene *s)
+{
+	struct http_server_options o = {.body_limit = 1 << 20, .tls = s->tls};
+
+	s->server = http_server_new(s->l, &o, on_request, s);
+	g_assert_true(http_server_listen(s->server, &s->at, NULL));
+}
+
+static void set_up(struct scene *s, const char *config_text)
+{
+	int fds[2];
+
+	*s = (struct scene){.l = loop_new(),
+			    .status_body = STATUS,
+			    .list_body = LIST,
+			    .status_code = 200,
+			    .list_code = 200,
+			    .command_code = 200,
+			    .post_code = 200,
+			    .node = uuid_new(),
+			    .at = free_endpoint()};
+	s->config = config_parse(config_text, strlen(config_text), "test", NULL);
+	g_assert_true(channel_pair(fds, NULL));
+	s->dialer = dialer_new(s->l, s->config, fds[0]);
+	s->conductor = channel_new(s->l, fds[1], on_message, on_closed, s);
+}
+
+static void tear_down(struct scene *s)
+{
+	g_assert_cmpuint(s->bad_tokens, ==, 0);
+	channel_free(s->conductor);
+	dialer_free(s->dialer);
+	http_server_free(s->server);
+	http_tls_server_free(s->tls);
+	config_free(s->config);
+	loop_free(s->l);
+	g_free(s->command_body);
+	g_free(s->posted);
+	g_free(s->last_reason);
+	g_free(s->last_outcome);
+	g_free(s->last_command);
+}
+
+#define LOCAL "[agent]\nallowed_networks = 127.0.0.0/8\n"
+
+static void give(struct scene *s, struct message *m)
+{
+	g_assert_true(channel_send(s->conductor, m, NULL));
+	message_clear(m);
+}
+
+static void watch(struct scene *s, enum watch_phase phase, enum agent_transport transport,
+		  const char *command)
+{
+	struct message m = {.type = MESSAGE_dialer_watch};
+
+	m.dialer_watch.node = s->node;
+	m.dialer_watch.epoch = 3;
+	m.dialer_watch.address = g_strdup("127.0.0.1");
+	m.dialer_watch.port = endpoint_port(&s->at);
+	m.dialer_watch.transport = transport;
+	m.dialer_watch.token = secret_new(TOKEN);
+	m.dialer_watch.phase = phase;
+	m.dialer_watch.interval_s = 1;
+	m.dialer_watch.command = g_strdup(command);
+	give(s, &m);
+}
+
+static void call(struct scene *s, uint64_t epoch, const char *name)
+{
+	struct message m = {.type = MESSAGE_dialer_call};
+
+	m.dialer_call.request = 77;
+	m.dialer_call.node = s->node;
+	m.dialer_call.epoch = epoch;
+	m.dialer_call.command = g_strdup(name);
+	m.dialer_call.params = g_strdup("{\"a\":1}");
+	m.dialer_call.wait = true;
+	m.dialer_call.timeout_s = 10;
+	give(s, &m);
+}
+
+static char *result(const char *status, const char *outcome)
+{
+	return g_strdup_printf("{\"id\": \"" COMMAND "\", \"command_name\": \"x\", "
+			       "\"command_status\": \"%s\", \"command_error\": null, "
+			       "\"command_result\": %s}",
+			       status, outcome);
+}
+
+/* ---- tests */
+
+static void test_first_contact(void)
+{
+	struct scene s;
+
+	set_up(&s, LOCAL);
+	watch(&s, WATCH_FIRST_CONTACT, TRANSPORT_HTTP, "");
+	WAIT_FOR(&s, s.milestone_count == 1);
+	g_assert_cmpuint(s.last_milestone, ==, MILESTONE_ADDRESS);
+	g_assert_nonnull(strstr(s.last_reason, "refused the connection"));
+	serve(&s);
+	WAIT_FOR(&s, s.alive_count == 1);
+	g_assert_cmpuint(s.alive.epoch, ==, 3);
+	g_assert_cmpuint(s.alive.started_ms, ==, 1795291598500u);
+	g_assert_false(s.alive.own_agent);
+	g_assert_false(s.alive.restarted);
+	/* The same refusal is told once. */
+	g_assert_cmpuint(s.milestone_count, ==, 1);
+	tear_down(&s);
+}
+
+static void test_psk(void)
+{
+	struct scene s;
+	struct http_tls_server_options o = {.psk = psk_of_token, .ctx = &s};
+
+	set_up(&s, LOCAL);
+	s.tls = http_tls_server_new(&o, NULL);
+	s.status_body = OWN;
+	serve(&s);
+	watch(&s, WATCH_FIRST_CONTACT, TRANSPORT_PSK, "");
+	WAIT_FOR(&s, s.alive_count == 1);
+	g_assert_true(s.alive.own_agent);
+	/* At rest one request inside the channel proves the agent. */
+	watch(&s, WATCH_IDLE, TRANSPORT_PSK, "");
+	s.list_code = 500;
+	WAIT_FOR(&s, s.requests >= 4);
+	g_assert_cmpuint(s.gone_count, ==, 0);
+	tear_down(&s);
+}
+
+static void test_restart(void)
+{
+	struct scene s;
+
+	set_up(&s, LOCAL);
+	serve(&s);
+	watch(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	WAIT_FOR(&s, s.alive_count == 1);
+	s.status_body = "{\"started_at\": 1795291600.0, \"version\": \"12.0.0\"}";
+	WAIT_FOR(&s, s.alive_count == 2);
+	g_assert_true(s.alive.restarted);
+	tear_down(&s);
+}
+
+static void test_follow(void)
+{
+	struct scene s;
+
+	set_up(&s, LOCAL);
+	s.command_body = result("RUNNING", "null");
+	serve(&s);
+	watch(&s, WATCH_WORKING, TRANSPORT_HTTP, COMMAND);
+	WAIT_FOR(&s, s.command_count == 1);
+	g_assert_cmpuint(s.last_status, ==, COMMAND_RUNNING);
+	/* A stock agent is not asked to wait. */
+	g_assert_cmpuint(s.long_polls, ==, 0);
+	g_free(s.command_body);
+	s.command_body = result("SUCCEEDED", "{\"x\": 1}");
+	WAIT_FOR(&s, s.command_count == 2);
+	g_assert_cmpuint(s.last_status, ==, COMMAND_SUCCEEDED);
+	g_assert_cmpstr(s.last_outcome, ==, "{\"x\":1}");
+	tear_down(&s);
+}
+
+static void test_long_poll(void)
+{
+	struct scene s;
+
+	set_up(&s, LOCAL);
+	s.status_body = OWN;
+	s.command_body = result("RUNNING", "null");
+	s.hold_long_polls = true;
+	serve(&s);
+	watch(&s, WATCH_WORKING, TRANSPORT_HTTP, COMMAND);
+	WAIT_FOR(&s, s.held);
+	/* A call does not wait for the poll. */
+	s.post_body = s.command_body;
+	call(&s, 3, "poll.get_hardware_info");
+	WAIT_FOR(&s, s.reply_count == 1);
+	g_assert_cmpuint(s.last_result, ==, 0);
+	g_assert_cmpstr(s.last_command, ==, COMMAND);
+	g_assert_cmpstr(s.posted, ==,
+			"{\"name\": \"poll.get_hardware_info\", \"params\": {\"a\":1}}");
+	WAIT_FOR(&s, s.held);
+	/* The end of the command is seen when it happens. */
+	g_autofree char *done = result("SUCCEEDED", "null");
+	uint64_t before = mono_now().us;
+
+	answer(s.held, 200, done);
+	s.held = NULL;
+	WAIT_FOR(&s, s.last_status == COMMAND_SUCCEEDED && s.command_count >= 2);
+	g_assert_cmpuint(mono_now().us - before, <, 500000);
+	g_assert_cmpuint(s.gone_count, ==, 0);
+	tear_down(&s);
+}
+
+static void test_unknown_command(void)
+{
+	struct scene s;
+
+	set_up(&s, LOCAL);
+	s.command_code = 404;
+	s.command_body = g_strdup("{\"faultstring\": \"Not found\"}");
+	serve(&s);
+	watch(&s, WATCH_WORKING, TRANSPORT_HTTP, COMMAND);
+	WAIT_FOR(&s, s.command_count == 1);
+	g_assert_cmpuint(s.last_status, ==, COMMAND_UNKNOWN);
+	tear_down(&s);
+}
+
+static void test_call_answers(void)
+{
+	struct scene s;
+
+	set_up(&s, LOCAL);
+	serve(&s);
+	watch(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	WAIT_FOR(&s, s.alive_count == 1);
+	s.post_code = 409;
+	s.post_body = "{\"faultstring\": \"Agent is busy: executing command x\"}";
+	call(&s, 3, "standby.sync");
+	WAIT_FOR(&s, s.reply_count == 1);
+	g_assert_cmpuint(s.last_result, ==, INOX_ERROR_BUSY + 1);
+	g_assert_true(s.last_busy);
+	g_assert_false(s.last_unclear);
+	/* Nonsense behind a 200: it may have been carried out. */
+	s.post_code = 200;
+	s.post_body = "yes";
+	call(&s, 3, "standby.sync");
+	WAIT_FOR(&s, s.reply_count == 2);
+	g_assert_cmpuint(s.last_result, ==, INOX_ERROR_PEER + 1);
+	g_assert_true(s.last_unclear);
+	/* Another epoch's call is not sent. */
+	call(&s, 2, "standby.sync");
+	WAIT_FOR(&s, s.reply_count == 3);
+	g_assert_cmpuint(s.last_result, ==, INOX_ERROR_CONFLICT + 1);
+	g_assert_cmpuint(s.posts, ==, 2);
+	struct message m = {.type = MESSAGE_dialer_list};
+
+	m.dialer_list.node = s.node;
+	m.dialer_list.epoch = 3;
+	give(&s, &m);
+	WAIT_FOR(&s, s.reply_count == 4);
+	g_assert_cmpuint(s.last_result, ==, 0);
+	g_assert_cmpstr(s.last_outcome, ==, "[]");
+	tear_down(&s);
+}
+
+static void test_token_lost(void)
+{
+	struct scene s;
+
+	set_up(&s, LOCAL);
+	serve(&s);
+	watch(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	WAIT_FOR(&s, s.alive_count == 1);
+	s.list_code = 401;
+	s.list_body = "{\"faultstring\": \"401 Unauthorized: Token invalid.\"}";
+	WAIT_FOR(&s, s.gone_count == 1);
+	g_assert_true(g_str_has_prefix(s.last_reason, "security event: "));
+	g_assert_null(strstr(s.last_reason, "abcdefghij"));
+	unsigned before = s.requests;
+
+	call(&s, 3, "standby.sync");
+	WAIT_FOR(&s, s.reply_count == 1);
+	g_assert_cmpuint(s.last_result, ==, INOX_ERROR_CONFLICT + 1);
+	g_assert_cmpuint(s.requests, ==, before);
+	tear_down(&s);
+}
+
+static void test_forbidden_address(void)
+{
+	struct scene s;
+
+	set_up(&s, "[agent]\nallowed_networks = 0.0.0.0/0\n");
+	serve(&s);
+	watch(&s, WATCH_FIRST_CONTACT, TRANSPORT_HTTP, "");
+	WAIT_FOR(&s, s.milestone_count == 1);
+	g_assert_nonnull(strstr(s.last_reason, "outside [agent]allowed_networks"));
+	call(&s, 3, "standby.sync");
+	WAIT_FOR(&s, s.reply_count == 1);
+	g_assert_cmpuint(s.requests, ==, 0);
+	tear_down(&s);
+}
+
+static void test_strangers(void)
+{
+	static const struct {
+		int code;
+		const char *body, *part;
+	} strangers[] = {
+		{302, "", "redirects"},
+		{404, "<html>", "HTTP 404 without a JSON faultstring"},
+		{200, "<html>", "not valid JSON"},
+		{200, "{\"version\": 7}", "no version"},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(strangers); i++) {
+		struct scene s;
+
+		set_up(&s, LOCAL);
+		s.status_code = strangers[i].code;
+		s.status_body = strangers[i].body;
+		serve(&s);
+		watch(&s, WATCH_FIRST_CONTACT, TRANSPORT_HTTP, "");
+		WAIT_FOR(&s, s.milestone_count == 1);
+		g_assert_cmpuint(s.last_milestone, ==, MILESTONE_PORT);
+		g_assert_nonnull(strstr(s.last_reason, strangers[i].part));
+		tear_down(&s);
+	}
+}
+
+static void test_forget(void)
+{
+	struct scene s;
+	struct message m = {.type = MESSAGE_dialer_forget};
+
+	set_up(&s, LOCAL);
+	s.status_body = OWN;
+	s.command_body = result("RUNNING", "null");
+	s.hold_long_polls = true;
+	serve(&s);
+	watch(&s, WATCH_WORKING, TRANSPORT_HTTP, COMMAND);
+	WAIT_FOR(&s, s.held);
+	m.dialer_forget.node = s.node;
+	give(&s, &m);
+	WAIT_FOR(&s, s.gone == 1);
+	call(&s, 3, "standby.sync");
+	WAIT_FOR(&s, s.reply_count == 1);
+	g_assert_nonnull(strstr(s.last_reason, "not watched"));
+	tear_down(&s);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/dialer/refusals are told once, and the first answer makes an agent alive",
+			test_first_contact);
+	g_test_add_func("/dialer/inside a PSK channel the status alone proves the agent", test_psk);
+	g_test_add_func("/dialer/an agent that started again is told", test_restart);
+	g_test_add_func("/dialer/a command is followed to its end", test_follow);
+	g_test_add_func("/dialer/an own agent is long-polled and calls come first", test_long_poll);
+	g_test_add_func("/dialer/a command that the agent does not know is told",
+			test_unknown_command);
+	g_test_add_func("/dialer/calls are answered, busy and unclear are told apart",
+			test_call_answers);
+	g_test_add_func("/dialer/a token that is refused after success ends the dialling",
+			test_token_lost);
+	g_test_add_func("/dialer/an address outside the ranges is not dialled",
+			test_forbidden_address);
+	g_test_add_func("/dialer/whatever is no agent is named", test_strangers);
+	g_test_add_func("/dialer/a forgotten node is left alone at once", test_forget);
+	return g_test_run();
+}
