@@ -98,6 +98,8 @@ static bool serve(struct agent *a, GError **error)
 		.idle_timeout = IDLE,
 		.server_name = "ironic-python-agent",
 		.tls = tls,
+		/* A channel that was opened with an older key must not outlive it. */
+		.close_always = tls != NULL,
 		.on_head = routes_on_head,
 	};
 	struct http_server *server = http_server_new(a->l, &options, routes_handle, a);

@@ -285,7 +285,8 @@ bool agent_options_read(struct agent_options *o, int argc, char **argv, GError *
 	    !parse_listen(&read, &raw, listen, error) || !parse_transport(&read, &raw, error) ||
 	    !parse_identity(&read, &raw, error) || !read_certificate(&read, &raw, error))
 		return false;
-	read.pxe_interface = g_strdup(raw.pxe_interface);
+	if (raw.pxe_interface)
+		read.pxe_interface = g_utf8_make_valid(raw.pxe_interface, -1);
 	*o = read;
 	read = (struct agent_options){.root = NULL};
 	return true;

@@ -13,6 +13,7 @@
 #include "command_table.h"
 #include "errors.h"
 #include "jsons.h"
+#include "limit.h"
 #include "log.h"
 
 /* Time for the answer to the command that ends the machine to reach the control plane. */
@@ -60,8 +61,11 @@ static void command_free(void *item)
 
 json_t *commands_fault(int status, const char *sentence)
 {
+	/* The JSON parser quotes what it stumbled over, which need not be text. */
+	g_autofree char *clean = log_clean_text(sentence, strlen(sentence), LIMIT_ERROR_TEXT);
+
 	return json_pack("{s:s, s:s}", "faultcode", status < 500 ? "Client" : "Server",
-			 "faultstring", sentence);
+			 "faultstring", clean);
 }
 
 static void reply_fault(command_reply_fn reply, void *ctx, const struct agent_error *e)

@@ -223,8 +223,8 @@ static void take_head(struct http_request *rq, struct evbuffer *input, size_t le
 		refuse_error(rq, 431, error);
 		return;
 	}
-	rq->close_after =
-		rq->head.minor == 0 || http_head_has_word(&rq->head, "Connection", "close");
+	rq->close_after = rq->server->options.close_always || rq->head.minor == 0 ||
+			  http_head_has_word(&rq->head, "Connection", "close");
 	if (!http_request_read_target(rq, &error)) {
 		refuse_error(rq, 431, error);
 		return;
@@ -468,11 +468,14 @@ static bool set_listen_error(const struct endpoint *at, int number, GError **err
 bool http_server_listen(struct http_server *s, const struct endpoint *at, GError **error)
 {
 	int fd = socket(at->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1;
+	int on = 1, off = 0;
 
 	if (fd < 0)
 		return set_listen_error(at, errno, error);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* "::" is every address, of both families; for other addresses this changes nothing. */
+	if (at->address.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	if (bind(fd, (const struct sockaddr *)&at->address, at->length) != 0 ||
 	    listen(fd, BACKLOG) != 0) {
 		int number = errno;

@@ -25,6 +25,7 @@ struct http_server_options {
 	struct span idle_timeout;    /* 0: 60 s; also the limit for one read of a request */
 	const char *server_name;     /* value of "Server:", NULL for none */
 	struct http_tls_server *tls; /* NULL: plain HTTP; borrowed */
+	bool close_always;           /* one request per connection */
 	/* Optional: called once the head of a request with a body is known, before the body is read.  It
 	 * may answer already (the body is then dropped); the handler is not called in that case. */
 	http_handler_fn on_head;

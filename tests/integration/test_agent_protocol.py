@@ -365,6 +365,8 @@ def test_strangers_cannot_stop_it(agent):
         except OSError:
             pass
         held.append(s)
+    assert a.ask("POST", "/v1/commands/", b'{"name": "\xff\xfe", "params": {}}')[0] == 400
+    assert a.run("\u00e4" * 100 + ".x")[0] == 404
     deep = '{"name": "a.b", "params": ' + '{"a": ' * 1000 + "1" + "}" * 1000 + "}"
     assert a.ask("POST", "/v1/commands/", deep)[0] == 400
     for _ in range(200):
@@ -404,6 +406,8 @@ def test_psk_channel(agent):
     # The key proves the token, which need not travel; a wrong one is still wrong.
     wrong_token = request.replace("/ HTTP", "/?agent_token=wrong HTTP")
     assert "401 UNAUTHORIZED" in s_client(a.port, wrong_token, *right)
+    # One request per connection: a key that was replaced has no channel left.
+    assert s_client(a.port, request.replace("Connection: close\r\n", "") * 2, *right).count("HTTP/1.1") == 1
     for arguments in (["-psk", psk("x" * 43), "-psk_identity", f"{NODE}:7"],
                       ["-psk", psk(TOKEN), "-psk_identity", f"{NODE}:6"], []):
         assert s_client(a.port, request, *arguments) == ""

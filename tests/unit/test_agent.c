@@ -95,7 +95,8 @@ static void test_http_by_name(void)
 {
 	g_auto(agent_options) o = {.root = NULL};
 
-	g_assert_true(read_options("inox-transport=http", &o, NULL));
+	g_assert_true(read_options("inox-transport=http BOOTIF=\xff", &o, NULL));
+	g_assert_true(g_utf8_validate(o.pxe_interface, -1, NULL));
 	g_assert_null(o.token);
 	g_assert_cmpint(o.transport, ==, TRANSPORT_HTTP);
 }
