@@ -1,0 +1,241 @@
+"""A whole rack on loopback without virtual machines: inoxd, inox-bmc in front of machines made of
+processes (process_machine.py), a boot host that is a folder, an image server, and file-backed disks.  All programs
+are the real ones; firmware, kernel and ramdisk are what is left out.  A deployment takes a few seconds.
+"""
+
+import hashlib
+import http.server
+import json
+import os
+import pathlib
+import random
+import threading
+import time
+
+from conftest import Process, free_port, wait_until
+
+HERE = pathlib.Path(__file__).resolve().parent
+MIB = 1024 * 1024
+AGENT_PORT = 9999
+
+
+def make_image(size=8 * MIB, seed=1):
+    """A whole-disk image: a boot sector with an MBR that has one partition, and bytes that do not repeat."""
+    content = bytearray(random.Random(seed).randbytes(size))
+    content[440:512] = bytes(72)
+    content[446:462] = bytes([0x80, 0, 0, 0, 0x83, 0, 0, 0]) + (2048).to_bytes(4, "little") + (4096).to_bytes(4, "little")
+    content[510:512] = b"\x55\xaa"
+    return bytes(content)
+
+
+class ImageServer:
+    """Serves `files` (path -> bytes); `behave` may replace the answer of a path: a function of the handler."""
+
+    def __init__(self):
+        self.files, self.behave, self.requests = {}, {}, []
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                server.requests.append(self.path)
+                if self.path in server.behave:
+                    server.behave[self.path](self)
+                    return
+                content = server.files.get(self.path)
+                self.send_response(200 if content is not None else 404)
+                self.send_header("Content-Length", str(len(content or b"")))
+                self.end_headers()
+                self.wfile.write(content or b"")
+
+            def log_message(self, *args):
+                pass
+
+        self.httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.httpd.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.httpd.server_port}"
+        self.thread = threading.Thread(target=self.httpd.serve_forever, daemon=True)
+        self.thread.start()
+
+    def stop(self):
+        self.httpd.shutdown()
+        self.httpd.server_close()
+
+
+class Machine:
+    """One machine: a system root for its agent, a disk, and an inox-bmc."""
+
+    def __init__(self, rack, number, real_mac=None, disk_size=5 * 1024 * MIB):
+        self.rack, self.number = rack, number
+        self.mac = f"52:54:00:77:00:{number:02x}"
+        self.folder = rack.folder / f"machine-{number}"
+        self.sysroot = self.folder / "root"
+        self.make_sysroot(real_mac or self.mac, disk_size)
+        state = self.folder / "state.json"
+        state.write_text(json.dumps({
+            "boot_root": str(rack.boot_root), "sysroot": str(self.sysroot), "port": AGENT_PORT,
+            "agent": str(rack.build / "src/agent/inox-agent")}))
+        self.port = free_port()
+        password = self.folder / "password"
+        password.write_text("correct horse\n")
+        password.chmod(0o600)
+        description = self.folder / "machine.conf"
+        description.write_text(
+            "[machine]\nkind = process\n"
+            f"name = m{number}\nmac = {self.mac}\nserial = SN{number:04}\n"
+            f"command = /usr/bin/python3;{HERE / 'process_machine.py'};{state}\n")
+        self.bmc = Process(
+            [rack.build / "tools/bmc/inox-bmc", "--listen", f"127.0.0.1:{self.port}", "--machine", description,
+             "--username", "admin", "--password-file", password],
+            self.folder / "bmc.log")
+
+    def make_sysroot(self, mac, disk_size):
+        root = self.sysroot
+
+        def put(path, text):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text)
+
+        for name, text in {"address": mac, "carrier": "1", "operstate": "up", "speed": "1000",
+                           "type": "1", "flags": "0x1003"}.items():
+            put(f"sys/class/net/eth0/{name}", text + "\n")
+        (root / "sys/class/net/eth0/device").mkdir()
+        put("sys/block/vda/size", f"{disk_size // 512}\n")
+        put("sys/block/vda/queue/rotational", "0\n")
+        put("sys/block/vda/queue/logical_block_size", "512\n")
+        put("sys/block/vda/serial", f"disk{self.number}\n")
+        put("proc/meminfo", "MemTotal: 524288 kB\n")
+        put("proc/cpuinfo", "processor : 0\nmodel name : test\nflags : fpu\n")
+        put("sys/class/dmi/id/product_serial", f"SN{self.number:04}\n")
+        (root / "dev").mkdir()
+        (root / "etc").mkdir()
+        self.disk = root / "dev/vda"
+        with open(self.disk, "wb") as disk:
+            disk.truncate(disk_size)
+
+    def disk_head(self, size):
+        with open(self.disk, "rb") as disk:
+            return disk.read(size)
+
+    def instance_is_up(self):
+        return (self.sysroot / "instance-booted").exists()
+
+    def stop(self):
+        self.bmc.stop()
+
+
+class ProcessRack:
+    def __init__(self, build, folder, inoxd_factory, network, config=None, env=None):
+        """`network` is the second and third byte of this rack's addresses: 127.a.b.0/24."""
+        self.build, self.folder = build, pathlib.Path(folder)
+        self.boot_root = self.folder / "boot"
+        for name in ("http/boot", "http/once", "http/ramdisk", "dhcp-hosts"):
+            (self.boot_root / name).mkdir(parents=True)
+        self.images = ImageServer()
+        self.machines = []
+        self.prefix = "127.%d.%d" % network
+        self.config = {
+            "agent": {"poll_only": True, "allowed_networks": f"{self.prefix}.0/24"},
+            "redfish": {"allowed_networks": "127.0.0.1/32"},
+            "boot": {"root": self.boot_root, "http_url": self.images.url,
+                     "address_pool": f"{self.prefix}.10-{self.prefix}.99"},
+            "conductor": {"sweep_interval": 1},
+        }
+        for group, options in (config or {}).items():
+            self.config.setdefault(group, {}).update(options)
+        self.factory = inoxd_factory
+        self.inoxd = inoxd_factory(self.config, env=env)
+        self.config.setdefault("DEFAULT", {})["state_path"] = self.inoxd.state
+        self.config.setdefault("api", {})["port"] = self.inoxd.port
+
+    def restart_inoxd(self, env=None):
+        self.inoxd = self.factory(self.config, env=env)
+
+    def add_machine(self, **options):
+        machine = Machine(self, len(self.machines) + 1, **options)
+        self.machines.append(machine)
+        return machine
+
+    # ---- the API, tried again while its process is being restarted
+    def call(self, method, path, body=None, want=None, seconds=20):
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                answer = self.inoxd.api(method, path, body)
+            except OSError:
+                answer = None
+            if answer is not None and answer.status not in (503, 409):
+                if want is not None:
+                    assert answer.status == want, f"{method} {path}: {answer.status} {answer.text}"
+                return answer
+            assert time.monotonic() < end, f"{method} {path}: {answer.text if answer else 'no answer'}"
+            time.sleep(0.1)
+
+    def node(self, name):
+        return self.call("GET", f"/v1/nodes/{name}", want=200).json
+
+    def flow(self, name):
+        return self.call("GET", f"/v1/nodes/{name}/flow", want=200).json
+
+    def enrol(self, machine, name="n1", **more):
+        made = self.call("POST", "/v1/nodes", {
+            "driver": "redfish", "name": name,
+            "driver_info": {"redfish_address": f"http://127.0.0.1:{machine.port}", "redfish_username": "admin",
+                            "redfish_password": "correct horse"}, **more}, want=201).json
+        self.call("POST", "/v1/ports", {"node_uuid": made["uuid"], "address": machine.mac}, want=201)
+        self.provision(name, "manage", "manageable")
+        self.provision(name, "provide", "available")
+        return made["uuid"]
+
+    def provision(self, name, verb, wanted=None, seconds=60, **more):
+        self.call("PUT", f"/v1/nodes/{name}/states/provision", {"target": verb, **more}, want=202)
+        return self.wait_state(name, wanted, seconds) if wanted else None
+
+    def wait_state(self, name, wanted, seconds=60):
+        seen = {}
+
+        def there():
+            seen.update(self.node(name))
+            state = seen["provision_state"]
+            assert state == wanted or not state.endswith("failed"), f"{state}: {seen['last_error']}"
+            return state == wanted and seen["reservation"] is None
+
+        wait_until(there, seconds, what=f"{name} is {wanted} (it is {seen.get('provision_state')})")
+        return seen
+
+    def set_image(self, name, content, path="/image.raw", **info):
+        self.images.files.setdefault(path, content)
+        info = {"image_source": self.images.url + path, "image_disk_format": "raw", "image_os_hash_algo": "sha256",
+                "image_os_hash_value": hashlib.sha256(content).hexdigest(), **info}
+        self.call("PATCH", f"/v1/nodes/{name}",
+                  [{"op": "add", "path": f"/instance_info/{key}", "value": value} for key, value in info.items()],
+                  want=200)
+
+    def published(self):
+        """What the boot host holds that belongs to a boot."""
+        return [str(p.relative_to(self.boot_root)) for p in (self.boot_root / "http").rglob("*")
+                if p.is_file() and p.parent.name != "ramdisk" and p.name != "boot.ipxe"]
+
+    def stop(self):
+        for machine in self.machines:
+            machine.stop()
+        self.images.stop()
+
+
+def log_of(rack):
+    return rack.inoxd.log() + "".join(m.bmc.log() for m in rack.machines)
+
+
+def agents_running(build):
+    """Ids of inox-agent processes of this build."""
+    wanted = str(build / "src/agent/inox-agent")
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                if os.readlink(f"/proc/{entry}/exe") == os.path.realpath(wanted):
+                    found.append(int(entry))
+            except OSError:
+                pass
+    return found
