@@ -36,18 +36,13 @@ def cpio_files(archive):
 
 def boot_data(root, mac):
     """Address, kernel arguments and the path of the token's archive; None while one is missing."""
-    try:
-        reservation = (root / "dhcp-hosts" / mac.replace(":", "-")).read_text()
-    except FileNotFoundError:
-        candidates = [p for p in (root / "dhcp-hosts").glob("*") if p.read_text().lower().startswith(mac)]
-        if not candidates:
-            return None
-        reservation = candidates[0].read_text()
-    address = reservation.strip().split(",")[1]
-    scripts = [p for p in (root / "http" / "boot").glob("*.ipxe") if mac.replace(":", "-") in p.name or mac in p.name]
-    if not scripts or address == "ignore":
+    dashed = mac.replace(":", "-")
+    reservation = root / "dhcp-hosts" / dashed
+    address = reservation.read_text().strip().split(",")[1] if reservation.exists() else "ignore"
+    script = root / "http/boot" / dashed / f"{address}.ipxe"
+    if not script.exists():
         return None
-    text = scripts[0].read_text()
+    text = script.read_text()
     arguments = re.search(r"^kernel .*?initrd=initrd (.*?)(?: \|\||$)", text, re.M)
     once = re.search(r"/once/([^/]+)/token\.img", text)
     archive = root / "http" / "once" / once.group(1) / "token.img" if once else None
