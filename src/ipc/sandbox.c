@@ -61,6 +61,7 @@ static const struct allowed {
 	{SCMP_SYS(restart_syscall), ANY_ROLE}, {SCMP_SYS(sched_yield), ANY_ROLE},
 	{SCMP_SYS(rt_sigaction), ANY_ROLE}, {SCMP_SYS(rt_sigprocmask), ANY_ROLE},
 	{SCMP_SYS(rt_sigreturn), ANY_ROLE}, {SCMP_SYS(getpid), ANY_ROLE},
+	{SCMP_SYS(getppid), ANY_ROLE},
 	{SCMP_SYS(gettid), ANY_ROLE}, {SCMP_SYS(tgkill), ANY_ROLE},
 	{SCMP_SYS(exit), ANY_ROLE}, {SCMP_SYS(exit_group), ANY_ROLE},
 	/* Its drivers block, so it has threads; it reads the system's certificates (Landlock says
