@@ -529,11 +529,10 @@ def test_https_needs_a_certificate_that_is_trusted_and_for_this_host(machine, tl
 
 # ---- a real block device
 
-@pytest.fixture
-def loop_disk(machine):
+def attach(machine, *options):
     if os.geteuid() != 0 or not shutil.which("losetup"):
         pytest.skip("needs root and loop devices")
-    made = subprocess.run(["losetup", "--find", "--show", machine.disk], capture_output=True, text=True)
+    made = subprocess.run(["losetup", "--find", "--show", *options, machine.disk], capture_output=True, text=True)
     if made.returncode != 0:
         pytest.skip(f"no loop device: {made.stderr.strip()}")
     device = made.stdout.strip()
@@ -541,19 +540,51 @@ def loop_disk(machine):
     shutil.rmtree(machine.root / "sys/block/sda")
     (machine.root / "sys/block" / name).symlink_to(f"/sys/block/{name}")
     (machine.root / "dev" / name).symlink_to(device)
+    return name
+
+
+@pytest.fixture
+def loop_disk(machine, request):
+    name = attach(machine, *request.param)
     yield name
-    subprocess.run(["losetup", "--detach", device], check=True)
+    subprocess.run(["losetup", "--detach", f"/dev/{name}"], check=True)
 
 
+def run_on(machine, name, args):
+    request = json.loads(machine.request(args))
+    request["node"]["properties"]["root_device"] = {"name": f"/dev/{name}"}
+    done = subprocess.run([DRIVER], input=json.dumps(request), capture_output=True, text=True, timeout=60)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("loop_disk", [[], ["--partscan"]], indirect=True,
+                         ids=["one by one", "by the kernel's scan"])
 def test_a_block_device_shows_its_partitions_at_once(machine, server, image, loop_disk):
     args = arguments(server.url + "/good/img", image)
     args["configdrive"] = base64.b64encode(gzip.compress(make_drive())).decode()
-    request = json.loads(machine.request(args))
-    request["node"]["properties"]["root_device"] = {"name": f"/dev/{loop_disk}"}
-    done = subprocess.run([DRIVER], input=json.dumps(request), capture_output=True, text=True, timeout=60)
-    assert "result" in json.loads(done.stdout), done.stdout
+    answer = run_on(machine, loop_disk, args)
+    assert "result" in answer, answer
     sys = pathlib.Path(f"/sys/block/{loop_disk}")
     seen = [(int((p / "start").read_text()) * 512, int((p / "size").read_text()) * 512)
             for p in sorted(sys.glob(f"{loop_disk}p*"))]
     assert seen == gpt_partitions(machine)
     assert machine.holds(image)
+
+
+@pytest.mark.parametrize("loop_disk", [["--sector-size", "4096"]], indirect=True, ids=["4096"])
+def test_an_image_for_other_sectors_is_refused_by_that_name(machine, server, image, loop_disk):
+    error = run_on(machine, loop_disk, arguments(server.url + "/good/img", image))["error"]
+    assert "sectors of 512 bytes, but the sectors of this disk have 4096" in error["details"]
+    assert machine.is_concealed()
+
+
+@pytest.mark.parametrize("loop_disk", [[]], indirect=True, ids=["mounted"])
+def test_a_disk_in_use_is_left_alone(machine, server, image, loop_disk, tmp_path):
+    subprocess.run(["mkfs.ext4", "-q", "-F", f"/dev/{loop_disk}"], check=True)
+    (tmp_path / "mnt").mkdir()
+    subprocess.run(["mount", f"/dev/{loop_disk}", tmp_path / "mnt"], check=True)
+    try:
+        error = run_on(machine, loop_disk, arguments(server.url + "/good/img", image))["error"]
+        assert "is in use (mounted" in error["details"]
+    finally:
+        subprocess.run(["umount", tmp_path / "mnt"], check=True)
