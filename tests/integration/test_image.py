@@ -245,6 +245,7 @@ class Machine:
     def run(self, args, *argv, **more):
         done = subprocess.run([DRIVER, *argv], input=self.request(args, **more), capture_output=True,
                               text=True, timeout=60)
+        assert "Sanitizer" not in done.stderr, done.stderr
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         assert lines, done.stderr
         return lines if argv else lines[0]
@@ -554,6 +555,7 @@ def run_on(machine, name, args):
     request = json.loads(machine.request(args))
     request["node"]["properties"]["root_device"] = {"name": f"/dev/{name}"}
     done = subprocess.run([DRIVER], input=json.dumps(request), capture_output=True, text=True, timeout=60)
+    assert "Sanitizer" not in done.stderr, done.stderr
     return json.loads(done.stdout)
 
 
