@@ -231,6 +231,8 @@ static bool enter_sandbox(const struct worker *w, GError **error)
 				    .explain = config_bool(w->config, OPTION_DEFAULT_debug)};
 	bool landlock = false;
 
+	/* GLib's generator reads its seed from a file, once; inside it would try forbidden ways to get one. */
+	(void)g_random_int();
 	if (!sandbox_enter(&o, &landlock, error))
 		return false;
 	if (!landlock)
