@@ -8,6 +8,7 @@
  * who answers at the address, except inside a channel that was opened with the token itself.
  */
 #include <string.h>
+#include <sys/random.h>
 
 #include "agent_reply.h"
 #include "dialer_part.h"
@@ -39,6 +40,17 @@ static bool follows_command(const struct watch *w)
 	return w->alive && w->phase == WATCH_WORKING && uuid_is_set(&w->command);
 }
 
+/* Not GLib's generator: it seeds itself from a file, which the sandbox of this process refuses, and then
+ * from system calls that end it. */
+static uint64_t new_chance(void)
+{
+	uint64_t chance;
+
+	if (getrandom(&chance, sizeof(chance), 0) != sizeof(chance))
+		g_error("the system has no random numbers");
+	return chance >> 1;
+}
+
 static void look_again(struct dialer *d, struct watch *w)
 {
 	struct pacing p = {.phase = w->phase,
@@ -46,7 +58,7 @@ static void look_again(struct dialer *d, struct watch *w)
 			   .watched = since(d, w->begun),
 			   .failures = w->failures,
 			   .looks = w->looks,
-			   .chance = (uint64_t)g_random_int() << 31 ^ g_random_int()};
+			   .chance = new_chance()};
 
 	dialer_look_after(d, w, pacing_next(&p));
 }
