@@ -26,6 +26,10 @@ struct command {
 	json_t *params; /* given up when the command has ended */
 	struct command_context *context;
 	enum command_status status;
+	/* What the command thread makes, and nobody else looks at before the command has ended ... */
+	struct agent_error made_error;
+	json_t *made_result;
+	/* ... and what the loop's thread shows from then on. */
 	struct agent_error error;
 	json_t *result;
 };
@@ -53,7 +57,9 @@ static void command_free(void *item)
 
 	g_free(c->full_name);
 	json_decref(c->params);
+	json_decref(c->made_result);
 	json_decref(c->result);
+	agent_error_clear(&c->made_error);
 	agent_error_clear(&c->error);
 	command_context_free(c->context);
 	g_free(c);
@@ -148,10 +154,10 @@ static void record(struct command_list *list, struct command *c)
 
 static void run(struct command_list *list, struct command *c)
 {
-	json_t *result = c->row->run(list->agent, c->context, c->params, &c->error);
+	json_t *result = c->row->run(list->agent, c->context, c->params, &c->made_error);
 
-	g_assert(!result == !!c->error.type);
-	c->result = result ? wrap_result(c, result) : NULL;
+	g_assert(!result == !!c->made_error.type);
+	c->made_result = result ? wrap_result(c, result) : NULL;
 	json_decref(c->params);
 	c->params = NULL;
 }
@@ -176,6 +182,10 @@ static void settle(struct command_list *list, struct command *c)
 {
 	json_t *partitions = command_context_partitions(c->context);
 
+	c->error = c->made_error;
+	c->result = c->made_result;
+	c->made_error = (struct agent_error){.type = NULL};
+	c->made_result = NULL;
 	c->status = status_of(&c->error);
 	if (json_object_size(partitions) > 0) {
 		json_decref(list->agent->partitions);
@@ -270,7 +280,7 @@ static void run_at_once(struct command_list *list, struct command *c, command_re
 static void fail_at_once(struct command_list *list, struct command *c,
 			 const struct agent_error *reason, command_reply_fn reply, void *ctx)
 {
-	agent_error_set(&c->error, AGENT_ERROR_EXECUTION, "%s", reason->details);
+	agent_error_set(&c->made_error, AGENT_ERROR_EXECUTION, "%s", reason->details);
 	settle(list, c);
 	record(list, c);
 	reply_command(c, reply, ctx);
