@@ -1,12 +1,14 @@
 #include "command.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
-/* Shared by the loop's thread, the command thread and the stages of the image pipeline. */
+/* Shared by the loop's thread, the command thread and the stages of the image pipeline.  POSIX locks, so
+ * that ThreadSanitizer sees them. */
 struct command_context {
 	char *root;
 	atomic_bool cancelled;
-	GMutex lock; /* guards what follows */
+	pthread_mutex_t lock; /* guards what follows */
 	const char *phase;
 	uint64_t done, total;
 	json_t *partitions;
@@ -18,7 +20,7 @@ struct command_context *command_context_new(const char *root)
 
 	context->root = g_strdup(root);
 	context->partitions = json_object();
-	g_mutex_init(&context->lock);
+	pthread_mutex_init(&context->lock, NULL);
 	return context;
 }
 
@@ -26,7 +28,7 @@ void command_context_free(struct command_context *context)
 {
 	if (!context)
 		return;
-	g_mutex_clear(&context->lock);
+	pthread_mutex_destroy(&context->lock);
 	json_decref(context->partitions);
 	g_free(context->root);
 	g_free(context);
@@ -50,35 +52,35 @@ void command_context_cancel(struct command_context *context)
 void command_progress(struct command_context *context, const char *phase, uint64_t done,
 		      uint64_t total)
 {
-	g_mutex_lock(&context->lock);
+	pthread_mutex_lock(&context->lock);
 	context->phase = phase;
 	context->done = done;
 	context->total = total;
-	g_mutex_unlock(&context->lock);
+	pthread_mutex_unlock(&context->lock);
 }
 
 void command_context_read_progress(struct command_context *context, const char **ret_phase,
 				   uint64_t *ret_done, uint64_t *ret_total)
 {
-	g_mutex_lock(&context->lock);
+	pthread_mutex_lock(&context->lock);
 	*ret_phase = context->phase;
 	*ret_done = context->done;
 	*ret_total = context->total;
-	g_mutex_unlock(&context->lock);
+	pthread_mutex_unlock(&context->lock);
 }
 
 void command_record_partitions(struct command_context *context, json_t *partition_uuids)
 {
-	g_mutex_lock(&context->lock);
+	pthread_mutex_lock(&context->lock);
 	json_decref(context->partitions);
 	context->partitions = partition_uuids;
-	g_mutex_unlock(&context->lock);
+	pthread_mutex_unlock(&context->lock);
 }
 
 json_t *command_context_partitions(struct command_context *context)
 {
-	g_mutex_lock(&context->lock);
+	pthread_mutex_lock(&context->lock);
 	json_t *copy = json_deep_copy(context->partitions);
-	g_mutex_unlock(&context->lock);
+	pthread_mutex_unlock(&context->lock);
 	return copy;
 }

@@ -6,6 +6,7 @@
  */
 #include "commands.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -45,8 +46,13 @@ struct command_list {
 	GQueue recorded; /* of struct command, oldest first */
 	struct command *running;
 	GArray *waiters; /* of struct waiter */
-	GThread *thread;
-	GAsyncQueue *work; /* to the thread: struct command, or the list itself to end it */
+	pthread_t thread;
+	/* The way to the thread: one place, because there is never more than one command on it.  POSIX
+	 * locks, so that ThreadSanitizer sees them. */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct command *next; /* guarded by lock */
+	bool ending;          /* guarded by lock */
 	int ended_fd;
 	struct loop_watch *ended_watch;
 };
@@ -162,14 +168,36 @@ static void run(struct command_list *list, struct command *c)
 	c->params = NULL;
 }
 
+/* The next command, or NULL when the agent ends. */
+static struct command *take_next(struct command_list *list)
+{
+	pthread_mutex_lock(&list->lock);
+	while (!list->next && !list->ending)
+		pthread_cond_wait(&list->changed, &list->lock);
+	struct command *c = list->ending ? NULL : list->next;
+
+	list->next = NULL;
+	pthread_mutex_unlock(&list->lock);
+	return c;
+}
+
+static void hand_to_thread(struct command_list *list, struct command *c, bool ending)
+{
+	pthread_mutex_lock(&list->lock);
+	list->next = c;
+	list->ending = ending;
+	pthread_cond_signal(&list->changed);
+	pthread_mutex_unlock(&list->lock);
+}
+
 static void *command_thread(void *arg)
 {
 	struct command_list *list = arg;
 	const uint64_t one = 1;
-	void *item;
+	struct command *c;
 
-	while ((item = g_async_queue_pop(list->work)) != list) {
-		run(list, item);
+	while ((c = take_next(list))) {
+		run(list, c);
 		ssize_t written = write(list->ended_fd, &one, sizeof(one));
 
 		g_assert(written == sizeof(one));
@@ -259,7 +287,7 @@ static void start(struct command_list *list, struct command *c, bool wait, comma
 		reply_command(c, reply, ctx);
 	else
 		add_waiter(list, c, reply, ctx);
-	g_async_queue_push(list->work, c);
+	hand_to_thread(list, c, false);
 }
 
 static void run_at_once(struct command_list *list, struct command *c, command_reply_fn reply,
@@ -301,7 +329,9 @@ static void dispatch(struct command_list *list, struct command_request *request,
 	c->id = uuid_new();
 	c->row = row;
 	c->full_name = g_strdup_printf("%s.%s", row->extension, row->name);
+	/* Taken out of the body, so that the thread is the only one who holds them. */
 	c->params = json_incref(request->params);
+	json_object_del(request->body, "params");
 	c->context = command_context_new(list->agent->options.root);
 	log_info(NULL, "command accepted", F_STR("command", c->full_name), F_STR("id", c->id.s));
 	if (!good)
@@ -388,11 +418,13 @@ struct command_list *commands_new(struct agent *a)
 	list->agent = a;
 	g_queue_init(&list->recorded);
 	list->waiters = g_array_new(FALSE, FALSE, sizeof(struct waiter));
-	list->work = g_async_queue_new();
+	pthread_mutex_init(&list->lock, NULL);
+	pthread_cond_init(&list->changed, NULL);
 	list->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	g_assert(list->ended_fd >= 0);
 	list->ended_watch = loop_watch_new(a->l, list->ended_fd, on_ended, list);
-	list->thread = g_thread_new("command", command_thread, list);
+	if (pthread_create(&list->thread, NULL, command_thread, list) != 0)
+		g_error("the command thread cannot be started");
 	return list;
 }
 
@@ -402,13 +434,14 @@ void commands_free(struct command_list *list)
 		return;
 	if (list->running)
 		command_context_cancel(list->running->context);
-	g_async_queue_push(list->work, list);
-	g_thread_join(list->thread);
+	hand_to_thread(list, NULL, true);
+	pthread_join(list->thread, NULL);
 	if (list->running && list->running->row->mode != COMMAND_STARTED)
 		command_free(list->running);
 	g_queue_clear_full(&list->recorded, command_free);
 	g_array_unref(list->waiters);
-	g_async_queue_unref(list->work);
+	pthread_mutex_destroy(&list->lock);
+	pthread_cond_destroy(&list->changed);
 	loop_watch_free(list->ended_watch);
 	close(list->ended_fd);
 	g_free(list);
