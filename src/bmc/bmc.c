@@ -48,8 +48,8 @@ static void jobs_free(void *queue)
 
 /* ---- in a thread */
 
-/* What the conductor waits for after a change; if it cannot be read in the rest of the time, it asks by
- * itself. */
+/* What the conductor waits for after a change; if it cannot be read in the rest of the time, it asks
+ * by itself. */
 static void look_again(struct job *j, const struct driver *d, const struct bmc_target *t,
 		       struct mono began)
 {

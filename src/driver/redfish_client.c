@@ -290,8 +290,8 @@ static bool open_session(struct redfish_client *c, const char *link, GError **er
 	return true;
 }
 
-/* Settles how this client authenticates.  Basic is the way out when the BMC has no sessions or none to
- * spare; not when it knows that the password is wrong: a second try would only count against the
+/* Settles how this client authenticates.  Basic is the way out when the BMC has no sessions or none
+ * to spare; not when it knows that the password is wrong: a second try would only count against the
  * account. */
 static bool log_in(struct redfish_client *c, GError **error)
 {

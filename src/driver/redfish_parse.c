@@ -44,7 +44,7 @@ static const struct {
 	{"asrockrack", QUIRK_ALWAYS_ENABLED | QUIRK_ALWAYS_MODE},
 };
 
-/* Parts of MessageIds (registries Base and the vendors') after which the same request may work later. */
+/* Parts of MessageIds (registries Base and the vendors') after which a request may work later. */
 static const char *const busy_messages[] = {
 	"UnableToModifyDuringSystemPOST",
 	"ServiceTemporarilyUnavailable",

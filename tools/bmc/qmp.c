@@ -10,7 +10,7 @@
 #include "log.h"
 
 #define REFUSAL_BYTES 300
-/* Commands are a hundred bytes; a QEMU that reads none of them for that long is stopped by its owner. */
+/* Commands are a hundred bytes; a QEMU that does not read them is stopped by its owner. */
 #define OUT_LIMIT (64 * 1024)
 
 struct qmp {

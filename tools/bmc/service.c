@@ -44,7 +44,7 @@ static json_t *read_body(struct call *c)
 	return NULL;
 }
 
-/* Index of a property's text in a list, `otherwise` if it is absent; -1 when the request was answered. */
+/* Index of a property's text in a list, `otherwise` if it is absent; -1 when it was answered. */
 static int read_choice(struct call *c, const json_t *object, const char *key,
 		       const char *const *list, unsigned count, int otherwise)
 {
