@@ -4,10 +4,8 @@
 
 #include "errors.h"
 #include "jsons.h"
+#include "limit.h"
 #include "log.h"
-
-#define CHECKSUM_FILE_MAX (1024 * 1024)
-#define URLS_MAX          16
 
 void image_info_clear(struct image_info *info)
 {
@@ -62,7 +60,7 @@ static bool take_urls(const json_t *object, struct image_info *info, struct agen
 	if (!json_is_array(urls) || json_array_size(urls) == 0)
 		return refuse_params(error,
 				     "Image 'urls' must be a list with at least one element.");
-	for (size_t i = 0; i < MIN(json_array_size(urls), URLS_MAX); i++) {
+	for (size_t i = 0; i < MIN(json_array_size(urls), LIMIT_IMAGE_URLS); i++) {
 		const char *url = json_string_value(json_array_get(urls, i));
 
 		if (!url || !is_url(url))
@@ -281,7 +279,7 @@ bool image_info_resolve(struct image_info *info, const struct fetch_options *opt
 
 	if (!info->checksum_url)
 		return true;
-	content = fetch_text(info->checksum_url, options, CHECKSUM_FILE_MAX, &length, &reason);
+	content = fetch_text(info->checksum_url, options, LIMIT_CHECKSUM_FILE, &length, &reason);
 	if (!content) {
 		agent_error_set(error, AGENT_ERROR_IMAGE_DOWNLOAD,
 				"Download of image %s failed: its checksum file: %s", info->id,

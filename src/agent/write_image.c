@@ -333,8 +333,13 @@ static json_t *write_image(struct work *w, const json_t *args, const json_t *nod
 	if (!image_info_resolve(&info, &options, error))
 		return NULL;
 	t = open_disk(w, d, error);
-	if (!t || !write_content(w, &info, t, error) || !complete(w, t, d, drive, error))
+	if (!t)
 		return NULL;
+	if (!write_content(w, &info, t, error) || !complete(w, t, d, drive, error)) {
+		/* What is reported as failed must not boot, even if only the very last step failed. */
+		(void)!target_conceal(t, NULL);
+		return NULL;
+	}
 	return make_result(w, &info, d, target_peek_head(t));
 }
 

@@ -14,6 +14,9 @@
 #define LIMIT_ERROR_TEXT       4096 /* a sentence that came from a machine, after escaping */
 #define LIMIT_STEPS            200
 #define LIMIT_NODE_JSON        (1024 * 1024) /* one JSON attribute of a row */
+#define LIMIT_URL              8192          /* of an image, a config drive */
+#define LIMIT_IMAGE_URLS       16            /* tried in order */
+#define LIMIT_CHECKSUM_FILE    (1024 * 1024) /* SHA256SUMS and the like */
 #define LIMIT_CONFIG_FILE      (1024 * 1024)
 #define LIMIT_PATCH_STEPS      1000          /* operations of one JSON patch */
 #define LIMIT_API_CONNECTIONS  512

@@ -6,8 +6,6 @@
 #include "limit.h"
 #include "log.h"
 
-#define URL_MAX 8192
-
 void fetch_url_clear(struct fetch_url *u)
 {
 	g_free(u->host);
@@ -26,7 +24,7 @@ static bool is_plain_text(const char *text)
 	for (const char *p = text; *p; p++)
 		if (*p <= ' ' || *p >= 0x7f)
 			return false;
-	return strlen(text) <= URL_MAX;
+	return strlen(text) <= LIMIT_URL;
 }
 
 static bool parse_port(const char *text, unsigned *ret_port)
@@ -77,7 +75,7 @@ bool fetch_url_parse(const char *text, struct fetch_url *ret_url, GError **error
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "the URL holds a space or a character that is not plain "
 				      "ASCII, or is longer than %d bytes",
-				      URL_MAX);
+				      LIMIT_URL);
 	if (g_ascii_strncasecmp(text, "http://", 7) == 0)
 		rest = text + 7;
 	else if (g_ascii_strncasecmp(text, "https://", 8) == 0)

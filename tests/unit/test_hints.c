@@ -170,7 +170,6 @@ static void test_identity(void)
 	static const char pg80[] = "\x00\x80\x00\x0a  WD-1234  ";
 	const char *device = "sys/devices/pci0000:00/0000:00:1f.2/ata3/host2/target2:0:0/2:0:0:0";
 	g_autofree char *root = fixture_folder();
-	g_autofree char *block = g_build_filename(device, "block/sda", NULL);
 	const struct {
 		const char *name, *text;
 	} files[] = {
