@@ -37,8 +37,7 @@ struct command {
 
 struct waiter {
 	const struct command *command;
-	command_reply_fn reply;
-	void *ctx;
+	struct command_asker asker;
 };
 
 struct command_list {
@@ -80,12 +79,12 @@ json_t *commands_fault(int status, const char *sentence)
 			 "faultstring", clean);
 }
 
-static void reply_fault(command_reply_fn reply, void *ctx, const struct agent_error *e)
+static void reply_fault(struct command_asker asker, const struct agent_error *e)
 {
 	g_autofree char *sentence = g_strdup_printf("%s: %s", e->message, e->details);
 	g_autoptr(json_t) body = commands_fault(e->code, sentence);
 
-	reply(ctx, e->code, body);
+	asker.reply(asker.ctx, e->code, body);
 }
 
 /* ---- results */
@@ -110,11 +109,11 @@ static json_t *command_json(struct command *c)
 	return object;
 }
 
-static void reply_command(struct command *c, command_reply_fn reply, void *ctx)
+static void reply_command(struct command *c, struct command_asker asker)
 {
 	g_autoptr(json_t) body = command_json(c);
 
-	reply(ctx, 200, body);
+	asker.reply(asker.ctx, 200, body);
 }
 
 /* Texts come wrapped, and those of started commands name the command. */
@@ -237,9 +236,9 @@ static void answer_waiters(struct command_list *list, struct command *c)
 		}
 		g_array_remove_index(list->waiters, i);
 		if (c->error.code == 400 && c->row->mode != COMMAND_STARTED)
-			reply_fault(w.reply, w.ctx, &c->error);
+			reply_fault(w.asker, &c->error);
 		else
-			reply_command(c, w.reply, w.ctx);
+			reply_command(c, w.asker);
 	}
 }
 
@@ -266,16 +265,15 @@ static void on_ended(void *ctx, bool readable, bool writable)
 		record(list, c);
 }
 
-static void add_waiter(struct command_list *list, const struct command *c, command_reply_fn reply,
-		       void *ctx)
+static void add_waiter(struct command_list *list, const struct command *c,
+		       struct command_asker asker)
 {
-	struct waiter w = {.command = c, .reply = reply, .ctx = ctx};
+	struct waiter w = {.command = c, .asker = asker};
 
 	g_array_append_val(list->waiters, w);
 }
 
-static void start(struct command_list *list, struct command *c, bool wait, command_reply_fn reply,
-		  void *ctx)
+static void start(struct command_list *list, struct command *c, struct command_asker asker)
 {
 	bool started = c->row->mode == COMMAND_STARTED;
 
@@ -283,45 +281,44 @@ static void start(struct command_list *list, struct command *c, bool wait, comma
 	list->running = c;
 	if (started)
 		record(list, c);
-	if (started && (!wait || list->waiters->len >= COMMANDS_WAITED))
-		reply_command(c, reply, ctx);
+	if (started && (!asker.wait || list->waiters->len >= COMMANDS_WAITED))
+		reply_command(c, asker);
 	else
-		add_waiter(list, c, reply, ctx);
+		add_waiter(list, c, asker);
 	hand_to_thread(list, c, false);
 }
 
-static void run_at_once(struct command_list *list, struct command *c, command_reply_fn reply,
-			void *ctx)
+static void run_at_once(struct command_list *list, struct command *c, struct command_asker asker)
 {
 	run(list, c);
 	settle(list, c);
 	if (c->error.code == 400) {
-		reply_fault(reply, ctx, &c->error);
+		reply_fault(asker, &c->error);
 		command_free(c);
 		return;
 	}
 	record(list, c);
-	reply_command(c, reply, ctx);
+	reply_command(c, asker);
 }
 
 /* A started command that cannot run is still accepted, and fails like any other. */
 static void fail_at_once(struct command_list *list, struct command *c,
-			 const struct agent_error *reason, command_reply_fn reply, void *ctx)
+			 const struct agent_error *reason, struct command_asker asker)
 {
 	agent_error_set(&c->made_error, AGENT_ERROR_EXECUTION, "%s", reason->details);
 	settle(list, c);
 	record(list, c);
-	reply_command(c, reply, ctx);
+	reply_command(c, asker);
 }
 
 static void dispatch(struct command_list *list, struct command_request *request,
-		     const struct command_row *row, bool wait, command_reply_fn reply, void *ctx)
+		     const struct command_row *row, struct command_asker asker)
 {
 	g_auto(agent_error) error = {.type = NULL};
 	bool good = command_row_check(row, request->params, &error);
 
 	if (!good && row->mode != COMMAND_STARTED) {
-		reply_fault(reply, ctx, &error);
+		reply_fault(asker, &error);
 		return;
 	}
 	struct command *c = g_new0(struct command, 1);
@@ -335,15 +332,15 @@ static void dispatch(struct command_list *list, struct command_request *request,
 	c->context = command_context_new(list->agent->options.root);
 	log_info(NULL, "command accepted", F_STR("command", c->full_name), F_STR("id", c->id.s));
 	if (!good)
-		fail_at_once(list, c, &error, reply, ctx);
+		fail_at_once(list, c, &error, asker);
 	else if (row->mode == COMMAND_AT_ONCE)
-		run_at_once(list, c, reply, ctx);
+		run_at_once(list, c, asker);
 	else
-		start(list, c, wait, reply, ctx);
+		start(list, c, asker);
 }
 
-void commands_run(struct command_list *list, const char *body, size_t length, bool wait,
-		  command_reply_fn reply, void *ctx)
+void commands_run(struct command_list *list, const char *body, size_t length,
+		  struct command_asker asker)
 {
 	g_auto(command_request) request = {.body = NULL};
 	g_auto(agent_error) error = {.type = NULL};
@@ -352,7 +349,7 @@ void commands_run(struct command_list *list, const char *body, size_t length, bo
 	if (!command_request_parse(body, length, &request, &reason)) {
 		g_autoptr(json_t) fault = commands_fault(400, reason->message);
 
-		reply(ctx, 400, fault);
+		asker.reply(asker.ctx, 400, fault);
 		return;
 	}
 	const struct command_row *row = command_row_find(request.name, &error);
@@ -364,32 +361,31 @@ void commands_run(struct command_list *list, const char *body, size_t length, bo
 				list->running->row->name);
 	}
 	if (error.type)
-		reply_fault(reply, ctx, &error);
+		reply_fault(asker, &error);
 	else
-		dispatch(list, &request, row, wait, reply, ctx);
+		dispatch(list, &request, row, asker);
 }
 
 /* ---- looking */
 
-void commands_show(struct command_list *list, const char *id, bool wait, command_reply_fn reply,
-		   void *ctx)
+void commands_show(struct command_list *list, const char *id, struct command_asker asker)
 {
 	for (GList *l = list->recorded.head; l; l = l->next) {
 		struct command *c = l->data;
 
 		if (!g_str_equal(c->id.s, id))
 			continue;
-		if (wait && c == list->running && list->waiters->len < COMMANDS_WAITED)
-			add_waiter(list, c, reply, ctx);
+		if (asker.wait && c == list->running && list->waiters->len < COMMANDS_WAITED)
+			add_waiter(list, c, asker);
 		else
-			reply_command(c, reply, ctx);
+			reply_command(c, asker);
 		return;
 	}
 	g_auto(agent_error) error = {.type = NULL};
 
 	agent_error_set(&error, AGENT_ERROR_NOT_FOUND, "Command Result with id %.64s not found.",
 			id);
-	reply_fault(reply, ctx, &error);
+	reply_fault(asker, &error);
 }
 
 json_t *commands_json(struct command_list *list)
@@ -404,7 +400,7 @@ json_t *commands_json(struct command_list *list)
 void commands_forget(struct command_list *list, const void *ctx)
 {
 	for (guint i = 0; i < list->waiters->len; i++) {
-		if (g_array_index(list->waiters, struct waiter, i).ctx == ctx) {
+		if (g_array_index(list->waiters, struct waiter, i).asker.ctx == ctx) {
 			g_array_remove_index(list->waiters, i);
 			return;
 		}

@@ -14,17 +14,23 @@
 /* One answer: an HTTP status and a body (borrowed). */
 typedef void (*command_reply_fn)(void *ctx, int status, const json_t *body);
 
+/* Who asks: reply() is called exactly once unless commands_forget() comes first. */
+struct command_asker {
+	command_reply_fn reply;
+	void *ctx;
+	bool wait; /* not before the command has ended */
+};
+
 struct command_list *commands_new(struct agent *a);
 /* Ends the running command (by its cancel flag) and the thread, then forgets everything. */
 void commands_free(struct command_list *list);
 
-/* Runs what the body asks for.  `reply` is called exactly once: inside this function, or when the
- * command has ended if it is a held one or `wait` is set. */
-void commands_run(struct command_list *list, const char *body, size_t length, bool wait,
-		  command_reply_fn reply, void *ctx);
-/* One result, now or (`wait`) when the command has ended. */
-void commands_show(struct command_list *list, const char *id, bool wait, command_reply_fn reply,
-		   void *ctx);
+/* Runs what the body asks for.  The asker is answered inside this function, or when the command has
+ * ended if it is a held one or he waits. */
+void commands_run(struct command_list *list, const char *body, size_t length,
+		  struct command_asker asker);
+/* One result, now or when the command has ended. */
+void commands_show(struct command_list *list, const char *id, struct command_asker asker);
 json_t *commands_json(struct command_list *list); /* {"commands": [...]}; new reference */
 /* The one behind `ctx` does not wait any more. */
 void commands_forget(struct command_list *list, const void *ctx);

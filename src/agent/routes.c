@@ -159,13 +159,14 @@ static bool wants_wait(const struct http_request *rq)
 }
 
 /* An answer that comes later must not go to a request that is no more. */
-static void prepare_wait(struct agent *a, struct http_request *rq)
+static struct command_asker asker_of(struct agent *a, struct http_request *rq)
 {
 	struct waiting *w = g_new(struct waiting, 1);
 
 	*w = (struct waiting){.agent = a, .rq = rq};
 	http_request_set_context(rq, w, g_free);
 	http_request_on_gone(rq, on_gone, w);
+	return (struct command_asker){.reply = reply_json, .ctx = rq, .wait = wants_wait(rq)};
 }
 
 static void list_commands(struct agent *a, struct http_request *rq, const char *id)
@@ -178,8 +179,7 @@ static void list_commands(struct agent *a, struct http_request *rq, const char *
 
 static void show_command(struct agent *a, struct http_request *rq, const char *id)
 {
-	prepare_wait(a, rq);
-	commands_show(a->commands, id, wants_wait(rq), reply_json, rq);
+	commands_show(a->commands, id, asker_of(a, rq));
 }
 
 static void run_command(struct agent *a, struct http_request *rq, const char *id)
@@ -188,8 +188,7 @@ static void run_command(struct agent *a, struct http_request *rq, const char *id
 	const char *body = http_request_body(rq, &length);
 
 	(void)id;
-	prepare_wait(a, rq);
-	commands_run(a->commands, body, length, wants_wait(rq), reply_json, rq);
+	commands_run(a->commands, body, length, asker_of(a, rq));
 }
 
 /* ---- finding the route */

@@ -167,7 +167,8 @@ static void clear_agent(struct agent *a)
 
 static void run(struct agent *a, const char *body, bool wait, struct seen *s)
 {
-	commands_run(a->commands, body, strlen(body), wait, on_reply, s);
+	commands_run(a->commands, body, strlen(body),
+		     (struct command_asker){.reply = on_reply, .ctx = s, .wait = wait});
 }
 
 #define HOLD                                                                            \
@@ -193,7 +194,8 @@ static void test_busy(void)
 	const char *id =
 		json_peek_string(json_array_get(json_peek_array(list, "commands"), 0), "id");
 
-	commands_show(a.commands, id, true, on_reply, &forgotten);
+	commands_show(a.commands, id,
+		      (struct command_asker){.reply = on_reply, .ctx = &forgotten, .wait = true});
 	commands_forget(a.commands, &forgotten);
 	g_atomic_int_set(&hold, 1);
 	while (held.count == 0)
