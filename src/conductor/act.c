@@ -126,6 +126,26 @@ static struct secret *open_password(struct conductor *c, const struct node *n, G
 	return seal_is_sealed(text) ? seal_open(c->key, n->uuid.s, text, error) : secret_new(text);
 }
 
+/* true, false, or the word for it: command lines send texts. */
+static bool read_verify(const json_t *info, bool *ret_verify, GError **error)
+{
+	static const struct {
+		const char *word;
+		bool value;
+	} words[] = {{"true", true},   {"yes", true}, {"1", true},  {"on", true},
+		     {"false", false}, {"no", false}, {"0", false}, {"off", false}};
+	const char *text = json_peek_string(info, "redfish_verify_ca");
+
+	*ret_verify = json_peek_bool(info, "redfish_verify_ca", true);
+	for (size_t i = 0; text && i < G_N_ELEMENTS(words); i++)
+		if (g_ascii_strcasecmp(text, words[i].word) == 0) {
+			*ret_verify = words[i].value;
+			return true;
+		}
+	return !text || inox_error_set(error, INOX_ERROR_INVALID,
+				       "driver_info.redfish_verify_ca must be true or false");
+}
+
 bool fill_bmc_request(struct conductor *c, const struct node *n, enum bmc_operation operation,
 		      struct message *ret_message, GError **error)
 {
@@ -134,6 +154,7 @@ bool fill_bmc_request(struct conductor *c, const struct node *n, enum bmc_operat
 	const char *auth = json_peek_string(info, "redfish_auth_type");
 	g_autoptr(GError) sealed = NULL;
 	struct message m = {.type = MESSAGE_bmc_request};
+	bool verify;
 	int auth_type = auth ? bmc_auth_parse(auth) : BMC_AUTH_AUTO;
 
 	if (auth_type < 0)
@@ -142,6 +163,8 @@ bool fill_bmc_request(struct conductor *c, const struct node *n, enum bmc_operat
 			"driver_info.redfish_auth_type must be auto, session or basic");
 	if (g_strcmp0(n->driver, "redfish") == 0 &&
 	    !address_check_bmc(c->config, address ? address : "", error))
+		return false;
+	if (!read_verify(info, &verify, error))
 		return false;
 	struct secret *password = open_password(c, n, &sealed);
 
@@ -159,7 +182,7 @@ bool fill_bmc_request(struct conductor *c, const struct node *n, enum bmc_operat
 		.system = g_strdup(json_peek_string(info, "redfish_system_id")),
 		.username = g_strdup(json_peek_string(info, "redfish_username")),
 		.password = password,
-		.verify = json_peek_bool(info, "redfish_verify_ca", true),
+		.verify = verify,
 		.auth = (uint32_t)auth_type,
 		.timeout_s = BMC_TIMEOUT_S,
 	};

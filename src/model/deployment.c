@@ -4,6 +4,7 @@
 
 #include "errors.h"
 #include "jsons.h"
+#include "limit.h"
 
 #define URL_MAX    2048
 #define DIGEST_MAX 512
@@ -128,6 +129,19 @@ static int mode_in_list(const char *text)
 	return -1;
 }
 
+/* Command lines often make a text of what was meant as an object. */
+static int mode_in_text(const char *text)
+{
+	g_autoptr(json_t) object = NULL;
+
+	if (*text != '{')
+		return mode_in_list(text);
+	object = json_parse_limited(text, strlen(text), LIMIT_NODE_JSON, "capabilities", NULL);
+	const char *mode = json_peek_string(object, "boot_mode");
+
+	return mode ? boot_mode_parse(mode) : -1;
+}
+
 static int mode_in(const json_t *object)
 {
 	const json_t *capabilities = json_object_get(object, "capabilities");
@@ -135,7 +149,7 @@ static int mode_in(const json_t *object)
 
 	if (mode)
 		return boot_mode_parse(mode);
-	return json_is_string(capabilities) ? mode_in_list(json_string_value(capabilities)) : -1;
+	return json_is_string(capabilities) ? mode_in_text(json_string_value(capabilities)) : -1;
 }
 
 enum boot_mode deployment_boot_mode(const struct node *n)

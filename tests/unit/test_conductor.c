@@ -40,7 +40,8 @@ struct world {
 	unsigned kill_at;  /* the conductor dies when this message was carried out; 0: never */
 	bool kill_before;  /* and the message was not carried out */
 	bool ignores_soft_off;
-	char *password;        /* that the BMC worker was given */
+	char *password; /* that the BMC worker was given */
+	bool verify;
 	enum role kill_worker; /* only this worker dies; 0: the conductor, with all of them */
 	unsigned lose_answer_to_step, refuse_publish;
 };
@@ -81,6 +82,7 @@ static void play_bmc(struct world *w, const struct message *in)
 
 	g_free(w->password);
 	w->password = g_strdup(secret_peek(rq->password));
+	w->verify = rq->verify;
 	if (rq->operation == BMC_SET_POWER &&
 	    (rq->power != TARGET_SOFT_POWER_OFF || !w->ignores_soft_off))
 		set_power(w, rq->power == TARGET_POWER_ON);
@@ -620,6 +622,7 @@ static void verify_redfish(struct world *w, const char *address, enum provision_
 	as->provision_state = STATE_ENROLL;
 	json_object_set_new(as->driver_info, "redfish_address", json_string(address));
 	json_object_set_new(as->driver_info, "redfish_password", json_string(sealed));
+	json_object_set_new(as->driver_info, "redfish_verify_ca", json_string("False"));
 	change(w, NULL, as);
 	verb(w, STATE_EVENT_MANAGE);
 	poke(w);
@@ -637,6 +640,7 @@ static void test_bmc_credentials(struct world *w, gconstpointer data)
 	g_assert_null(w->password);
 	verify_redfish(w, "https://127.0.0.1:8443", STATE_MANAGEABLE);
 	g_assert_cmpstr(w->password, ==, "calvin");
+	g_assert_false(w->verify);
 }
 
 static void test_lost_answer(struct world *w, gconstpointer data)

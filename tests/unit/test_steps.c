@@ -183,6 +183,8 @@ static void test_boot_mode(void)
 		{"{'capabilities': 'boot_mode:uefi'}", "{}", BOOT_MODE_UEFI},
 		{"{}", "{'capabilities': 'boot_mode:what'}", BOOT_MODE_UNKNOWN},
 		{"{}", "{'capabilities': 7}", BOOT_MODE_UNKNOWN},
+		{"{'capabilities': '{\\'boot_mode\\': \\'uefi\\'}'}", "{}", BOOT_MODE_UEFI},
+		{"{'capabilities': '{'}", "{}", BOOT_MODE_UNKNOWN},
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
