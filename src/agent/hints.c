@@ -263,7 +263,7 @@ static bool check_size(const json_t *value, GError **error)
 		if (op->kind == OP_OR && *rest)
 			return true;
 		if (op->kind == OP_NUMBER && parse_number(rest, &number) && number > 0 &&
-		    number == floor(number))
+		    number < 1e9 && number == (double)(int64_t)number)
 			return true;
 	}
 	return inox_error_set(error, INOX_ERROR_INVALID,

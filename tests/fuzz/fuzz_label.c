@@ -50,8 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 	memcpy(head, data + 1, MIN(length - 1, sizeof(head)));
 	if (data[0] & 2)
 		make_sums(head, sector);
-	g_autofree char *name = label_probe_filesystem(data, length);
-
+	g_free(label_probe_filesystem(data, length));
 	image_format_detect(data, length);
 	if (!label_read(head, DISK, sector, &l, NULL))
 		return 0;

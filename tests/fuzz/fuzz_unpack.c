@@ -39,8 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 	/* Never a URL: a fuzz target makes no connections. */
 	g_autofree char *encoded = g_base64_encode(data + 1, length - 1);
 	g_autofree char *text = g_strndup((const char *)data + 1, length - 1);
-	g_autoptr(config_drive) one = config_drive_load(encoded, &options, NULL);
-
+	config_drive_free(config_drive_load(encoded, &options, NULL));
 	if (g_ascii_strncasecmp(text, "http", 4) != 0) {
 		g_autoptr(config_drive) two = config_drive_load(text, &options, NULL);
 
