@@ -215,6 +215,8 @@ def inoxd(build, folder, request):
         report = getattr(request.node, "rep_call", None)
         if report is not None and report.failed:
             print(f"---- {process.log_path}\n{process.log()[-8000:]}")
+        for word in ("AddressSanitizer", "LeakSanitizer", "runtime error:"):
+            assert word not in process.log(), process.log()[-8000:]
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -92,34 +92,43 @@ static int run(const struct config *c, const char *role)
 	return supervisor_run(&o);
 }
 
-int main(int argc, char **argv)
+static int run_arguments(struct arguments *a, int argc, char **argv)
 {
-	struct arguments a = {NULL};
 	g_autoptr(GError) error = NULL;
 
-	settle_standard_files();
-	if (!parse_arguments(&a, &argc, &argv, &error)) {
+	if (!parse_arguments(a, &argc, &argv, &error)) {
 		fprintf(stderr, "inoxd: %s\nTry inoxd --help.\n", error->message);
 		return EXIT_USAGE;
 	}
-	g_autofree char *path = a.config, *role = a.role, *worker = a.worker;
-	if (worker)
-		return worker_main(worker);
-	if (a.version) {
+	if (a->worker)
+		return worker_main(a->worker);
+	if (a->version) {
 		puts("inoxd " INOX_VERSION);
 		return 0;
 	}
-	if (a.sample)
+	if (a->sample)
 		return print_sample();
-	g_autoptr(config) c = config_load(path, &error);
+	g_autoptr(config) c = config_load(a->config, &error);
 	if (!c) {
 		fprintf(stderr, "%s\n", error->message);
 		return inox_error_exit_status(error);
 	}
-	if (a.check) {
-		if (config_peek_warning(c))
-			fprintf(stderr, "%s\n", config_peek_warning(c));
-		return 0;
-	}
-	return run(c, role);
+	if (!a->check)
+		return run(c, a->role);
+	if (config_peek_warning(c))
+		fprintf(stderr, "%s\n", config_peek_warning(c));
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = {NULL};
+
+	settle_standard_files();
+	int status = run_arguments(&a, argc, argv);
+
+	g_free(a.config);
+	g_free(a.role);
+	g_free(a.worker);
+	return status;
 }

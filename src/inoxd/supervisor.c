@@ -320,7 +320,8 @@ static void on_child_end(struct child *c, int status)
 {
 	struct supervisor *s = c->supervisor;
 
-	if (!s->stage)
+	/* At the end a clean exit is what was asked for. */
+	if (!s->stage || status != 0)
 		log_end(c, status);
 	c->pid = 0;
 	g_clear_pointer(&c->channel, channel_free);

@@ -272,6 +272,15 @@ static void clear(struct worker *w)
 	loop_free(w->loop);
 }
 
+static void hold_back(int number)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, number);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 static int find_role(const char *text)
 {
 	for (int i = ROLE_SUPERVISOR + 1; i < ROLE_COUNT; i++)
@@ -316,6 +325,8 @@ int worker_main(const char *role)
 		loop_run(w.loop);
 	else
 		log_error(NULL, "the process cannot start", F_ERR(error));
+	/* A second reason to end must not cut the clean end of the first one short. */
+	hold_back(SIGTERM);
 	loop_signal_free(term);
 	clear(&w);
 	return ok ? 0 : inox_error_exit_status(error);

@@ -81,7 +81,8 @@ static const struct allowed {
 /* AddressSanitizer's own calls, at start, in reports and in the leak check. */
 static const int sanitizer_table[] = {
 	SCMP_SYS(openat), SCMP_SYS(open), SCMP_SYS(readlink), SCMP_SYS(stat), SCMP_SYS(lstat),
-	SCMP_SYS(newfstatat), SCMP_SYS(getdents64), SCMP_SYS(lseek), SCMP_SYS(sigaltstack),
+	SCMP_SYS(newfstatat), SCMP_SYS(getdents), SCMP_SYS(getdents64), SCMP_SYS(lseek),
+	SCMP_SYS(sigaltstack),
 	SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(ptrace), SCMP_SYS(wait4), SCMP_SYS(prctl),
 	SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(sched_getaffinity), SCMP_SYS(set_robust_list),
 	SCMP_SYS(rseq), SCMP_SYS(getrlimit), SCMP_SYS(setrlimit), SCMP_SYS(prlimit64),

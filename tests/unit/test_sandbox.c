@@ -12,6 +12,13 @@
 
 #include "sandbox.h"
 
+/* With AddressSanitizer the lists are wider: it reads files, makes threads and maps its shadow. */
+#ifdef __SANITIZE_ADDRESS__
+#	define STRICT false
+#else
+#	define STRICT true
+#endif
+
 #define LANDLOCKED  2 /* exit status: refused, and the kernel has Landlock */
 #define NO_LANDLOCK 3
 
@@ -91,11 +98,11 @@ static void test_dialer(void)
 {
 	g_assert_cmpint(do_inside(ROLE_DIALER, false, nothing), ==, 0);
 	assert_killed(do_inside(ROLE_DIALER, false, execute));
-#ifndef __SANITIZE_ADDRESS__
-	g_assert_cmpint(do_inside(ROLE_DIALER, false, open_passwd), ==, 0);
-	assert_killed(do_inside(ROLE_DIALER, false, make_code));
-	assert_killed(do_inside(ROLE_DIALER, false, new_process));
-#endif
+	if (STRICT) {
+		g_assert_cmpint(do_inside(ROLE_DIALER, false, open_passwd), ==, 0);
+		assert_killed(do_inside(ROLE_DIALER, false, make_code));
+		assert_killed(do_inside(ROLE_DIALER, false, new_process));
+	}
 	g_assert_cmpint(do_inside(ROLE_DIALER, false, unix_socket), ==, 0);
 }
 
@@ -103,10 +110,10 @@ static void test_bmc(void)
 {
 	g_assert_cmpint(do_inside(ROLE_BMC, false, nothing), ==, 0);
 	assert_killed(do_inside(ROLE_BMC, false, execute));
-#ifndef __SANITIZE_ADDRESS__
-	assert_killed(do_inside(ROLE_BMC, false, make_code));
-	assert_killed(do_inside(ROLE_BMC, false, new_process));
-#endif
+	if (STRICT) {
+		assert_killed(do_inside(ROLE_BMC, false, make_code));
+		assert_killed(do_inside(ROLE_BMC, false, new_process));
+	}
 }
 
 static void test_explain(void)
