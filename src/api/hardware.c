@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "deployment.h"
 #include "errors.h"
 #include "jsons.h"
 #include "request.h"
@@ -22,38 +23,28 @@ const struct hardware_interface hardware_interfaces[HARDWARE_INTERFACES] = {
 	[HARDWARE_VENDOR] = {"vendor", NODE_ATTR_vendor_interface, 31, false},
 };
 
-#define AGENT_PROPERTIES                                                               \
-	{"agent_address",                                                              \
-	 "Numeric address of the node while its ramdisk runs; without it one is "      \
-	 "taken from [boot]address_pool. Optional.",                                   \
-	 false},                                                                       \
-		{"agent_transport",                                                    \
-		 "How the channel to the agent is secured: psk, pinned or http; "      \
-		 "default is [agent]transport. Optional.",                             \
-		 false},                                                               \
-	{                                                                              \
-		"agent_poll_only",                                                     \
-			"Passive mode for this node, whatever [agent]poll_only says. " \
-			"Optional.",                                                   \
-			false                                                          \
-	}
+/* clang-format off */
+#define AGENT_PROPERTIES                                                                          \
+	{"agent_address", "Numeric address of the node while its ramdisk runs; without it one is " \
+			  "taken from [boot]address_pool. Optional."},                            \
+	{"agent_transport", "How the channel to the agent is secured: psk, pinned or http; "      \
+			    "default is [agent]transport. Optional."},                            \
+	{"agent_certificate_sha256", "SHA-256 of the agent's certificate, for the transport "     \
+				     "pinned. Optional."}
 
-static const struct hardware_property fake_properties[] = {AGENT_PROPERTIES, {NULL, NULL, false}};
+static const struct hardware_property fake_properties[] = {AGENT_PROPERTIES, {NULL, NULL}};
 
 static const struct hardware_property redfish_properties[] = {
-	{"redfish_address", "URL of the Redfish service: https:// and a numeric address. Required.",
-	 true},
-	{"redfish_system_id",
-	 "Path of the system, for example /redfish/v1/Systems/1. Required only if the service has "
-	 "more than one system.",
-	 false},
-	{"redfish_username", "User name. Optional.", false},
-	{"redfish_password", "Password; stored sealed. Optional.", false},
-	{"redfish_verify_ca", "Check the certificate: true or false; default is true. Optional.",
-	 false},
-	{"redfish_auth_type", "basic, session or auto; default is auto. Optional.", false},
+	{"redfish_address", "URL of the Redfish service: https:// and a numeric address. Required."},
+	{"redfish_system_id", "Path of the system, for example /redfish/v1/Systems/1. Required only if "
+			      "the service has more than one system."},
+	{"redfish_username", "User name. Optional."},
+	{"redfish_password", "Password; stored sealed. Optional."},
+	{"redfish_verify_ca", "Check the certificate: true or false; default is true. Optional."},
+	{"redfish_auth_type", "basic, session or auto; default is auto. Optional."},
 	AGENT_PROPERTIES,
-	{NULL, NULL, false}};
+	{NULL, NULL}};
+/* clang-format on */
 
 static const struct hardware_type types[] = {
 	{.name = "fake-hardware",
@@ -189,28 +180,28 @@ bool hardware_settle(const struct config *c, const struct hardware_type *h, stru
 	return true;
 }
 
-/* Required keys of driver_info that are not there. */
-static char *missing_properties(const struct hardware_type *h, const struct node *n)
+/* The sentence with which the conductor's side would refuse, or NULL. */
+static char *sentence_of(GError *error)
 {
-	g_autoptr(GString) missing = g_string_new(NULL);
+	char *sentence = error ? g_strdup(error->message) : NULL;
 
-	for (const struct hardware_property *p = h->properties; p->name; p++)
-		if (p->required && !json_object_get(n->driver_info, p->name))
-			g_string_append_printf(missing, "%s'%s'", missing->len ? ", " : "",
-					       p->name);
-	if (missing->len == 0)
-		return NULL;
-	return g_strdup_printf("Missing the following %s properties in node's driver_info: [%s].",
-			       h->name, missing->str);
+	g_clear_error(&error);
+	return sentence;
 }
 
 static char *image_problem(const struct node *n)
 {
-	if (json_object_get(n->instance_info, "image_source"))
-		return NULL;
-	return g_strdup_printf("Node %s failed to validate deploy image info. Some parameters were "
-			       "missing. Missing are: ['instance_info.image_source']",
-			       n->uuid.s);
+	GError *error = NULL;
+	g_autoptr(json_t) image = deployment_image_info(n, &error);
+
+	return sentence_of(error);
+}
+
+static char *power_problem(const struct node *n)
+{
+	GError *error = NULL;
+
+	return deployment_check_power(n, &error) ? NULL : sentence_of(error);
 }
 
 char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind, const struct node *n)
@@ -223,8 +214,8 @@ char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind, c
 				       "implemented).",
 				       h->name, hardware_interfaces[kind].kind);
 	if (kind == HARDWARE_POWER || kind == HARDWARE_MANAGEMENT)
-		return missing_properties(h, n);
-	if (kind == HARDWARE_DEPLOY && g_strcmp0(name, "direct") == 0)
+		return power_problem(n);
+	if (kind == HARDWARE_DEPLOY)
 		return image_problem(n);
 	return NULL;
 }

@@ -36,7 +36,6 @@ struct hardware_interface {
 struct hardware_property {
 	const char *name;
 	const char *doc;
-	bool required;
 };
 
 struct hardware_type {

@@ -1,26 +1,5 @@
 /* Counts: GET /metrics in Prometheus' text format, GET /v1/shards. */
-#include <string.h>
-
 #include "documents.h"
-
-/* Nodes per text of one attribute ("None" for null), or NULL with an error. */
-static GHashTable *count_nodes(const struct request *rq, unsigned attr, GError **error)
-{
-	g_autoptr(GHashTable) counts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	const struct store_query q = {.sort_attr = -1, .attrs = &attr, .attr_count = 1};
-	g_autoptr(GPtrArray) nodes = store_node_list(rq->api->store, &q, error);
-
-	if (!nodes)
-		return NULL;
-	for (unsigned i = 0; i < nodes->len; i++) {
-		g_autoptr(json_t) value = attr_to_json(&node_attrs, nodes->pdata[i], attr);
-		const char *text = json_is_null(value) ? "None" : json_string_value(value);
-		unsigned count = GPOINTER_TO_UINT(g_hash_table_lookup(counts, text));
-
-		g_hash_table_insert(counts, g_strdup(text), GUINT_TO_POINTER(count + 1));
-	}
-	return g_steal_pointer(&counts);
-}
 
 static void print_requests(const struct api *a, GString *out)
 {
@@ -37,7 +16,8 @@ static void print_requests(const struct api *a, GString *out)
 
 bool document_metrics(struct request *rq, GError **error)
 {
-	g_autoptr(GHashTable) counts = count_nodes(rq, NODE_ATTR_provision_state, error);
+	g_autoptr(GHashTable) counts =
+		store_node_counts(rq->api->store, NODE_ATTR_provision_state, error);
 
 	if (!counts)
 		return false;
@@ -56,21 +36,24 @@ bool document_metrics(struct request *rq, GError **error)
 	return true;
 }
 
+/* Nodes without a shard are counted under the name "None", as clients expect. */
 bool shards_list(struct request *rq, GError **error)
 {
-	g_autoptr(GHashTable) counts = count_nodes(rq, NODE_ATTR_shard, error);
-	json_t *list = json_array();
+	g_autoptr(GHashTable) counts = store_node_counts(rq->api->store, NODE_ATTR_shard, error);
 	GHashTableIter iter;
 	gpointer name, count;
 
-	if (!counts) {
-		json_decref(list);
+	if (!counts)
 		return false;
-	}
+	json_t *list = json_array();
+
 	g_hash_table_iter_init(&iter, counts);
-	while (g_hash_table_iter_next(&iter, &name, &count))
-		json_array_append_new(list, json_pack("{s:s, s:i}", "name", name, "count",
+	while (g_hash_table_iter_next(&iter, &name, &count)) {
+		const char *shard = *(const char *)name ? name : "None";
+
+		json_array_append_new(list, json_pack("{s:s, s:i}", "name", shard, "count",
 						      (int)GPOINTER_TO_UINT(count)));
+	}
 	rq->reply = json_pack("{s:o}", "shards", list);
 	return true;
 }

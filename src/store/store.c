@@ -177,6 +177,29 @@ GPtrArray *store_nodes_in_motion(struct store *s, GError **error)
 	return g_steal_pointer(&uuids);
 }
 
+static bool collect_count(const struct db_row *row, void *user, GError **error)
+{
+	(void)error;
+	struct attr_value value = db_row_value(row, 0);
+	bool is_text = value.type == ATTR_VALUE_TEXT;
+	char *text = is_text ? g_strndup(value.text, value.length) : g_strdup("");
+
+	g_hash_table_insert(user, text, GUINT_TO_POINTER((unsigned)db_row_value(row, 1).integer));
+	return true;
+}
+
+GHashTable *store_node_counts(struct store *s, unsigned attr, GError **error)
+{
+	g_autoptr(GHashTable) counts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	const char *column = node_attrs.attrs[attr].name;
+	g_autofree char *query =
+		g_strdup_printf("SELECT %s, count(*) FROM nodes GROUP BY %s", column, column);
+
+	if (!db_query(s->db, query, NULL, 0, collect_count, counts, error))
+		return NULL;
+	return g_steal_pointer(&counts);
+}
+
 bool store_address_is_free(struct store *s, const char *address, const char *node_uuid,
 			   GError **error)
 {

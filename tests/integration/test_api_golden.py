@@ -33,6 +33,8 @@ BEFORE = {
     "038-nodes-list": make_second_node,
     "085-maintenance-clear":
         lambda api: api("PUT", f"/v1/nodes/{NODE}/maintenance", {"reason": "test"}, status=202),
+    "091-trait-delete-missing":
+        lambda api: api("DELETE", f"/v1/nodes/{NODE}/traits/CUSTOM_C", status=204),
     "100-power-bad": switch_on,
     "106-provision-clean-no-steps": lambda api: api.provision(NODE, "manage", "manageable"),
     "109-node-patch-instance-info": lambda api: api.wait_state(NODE, "available"),

@@ -318,10 +318,20 @@ def test_ports(api, node):
 
 # ---- own routes, and those for agents
 
+def test_shards_are_counted(api, fleet):
+    counts = {row["name"]: row["count"] for row in api("GET", "/v1/shards", status=200).json["shards"]}
+    assert counts["s1"] == 3
+    assert counts["None"] >= 9
+
+
 def test_flow_and_metrics(api, node):
     assert api("GET", f"/v1/nodes/{node}/flow", version="1.1", status=200).json == {}
     text = api("GET", "/metrics", status=200).text
-    assert 'inox_nodes{provision_state="enroll"}' in text
+    count = int(text.split('inox_nodes{provision_state="enroll"} ')[1].split()[0])
+    api.create_node(name="one-more")
+    text = api("GET", "/metrics", status=200).text
+    assert f'inox_nodes{{provision_state="enroll"}} {count + 1}\n' in text
+    api("DELETE", "/v1/nodes/one-more", status=204)
     assert 'inox_api_requests_total{status="200"}' in text
     assert api("GET", "/healthcheck", status=200).text == "OK"
 

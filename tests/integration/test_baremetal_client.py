@@ -123,3 +123,24 @@ def test_from_enrolment_to_available_and_back(client):
     assert client.json("node", "show", "walker", "--fields", "power_state")["power_state"] == "power on"
     client("node", "manage", "walker", "--wait", "30")
     client("node", "delete", "walker")
+
+
+def test_openstacksdk_does_the_same(api):
+    openstack = pytest.importorskip("openstack")
+    cloud = openstack.connect(auth_type="none", endpoint=api.url, baremetal_endpoint_override=api.url).baremetal
+    node = cloud.create_node(driver="fake-hardware", name="sdk", properties={"cpus": 4})
+    assert cloud.get_node("sdk").provision_state == "available"
+    port = cloud.create_port(node_id=node.id, address="52:54:00:11:22:33")
+    assert [p.address for p in cloud.ports(details=True, node=node.id)] == ["52:54:00:11:22:33"]
+    node = cloud.update_node(node, extra={"a": 1})
+    assert cloud.patch_node(node, [{"op": "replace", "path": "/extra/a", "value": 2}]).extra == {"a": 2}
+    cloud.set_node_maintenance(node, "fan")
+    assert cloud.get_node(node.id).is_maintenance is True
+    cloud.unset_node_maintenance(node)
+    cloud.add_node_trait(node, "CUSTOM_X")
+    assert cloud.get_node(node.id).traits == ["CUSTOM_X"]
+    with pytest.raises(openstack.exceptions.BadRequestException, match="image_source"):
+        cloud.set_node_provision_state(node, "active")
+    cloud.delete_port(port)
+    cloud.delete_node(node)
+    assert "sdk" not in [n.name for n in cloud.nodes()]
