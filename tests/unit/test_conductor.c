@@ -115,7 +115,6 @@ static void play_boot(struct world *w, const struct message *in)
 			w->published = true;
 			w->epoch = p->epoch;
 			g_free(w->token);
-			g_free(w->password);
 			w->token = g_strdup(secret_peek(p->token));
 		}
 	} else {
@@ -353,6 +352,7 @@ static void teardown(struct world *w, gconstpointer data)
 	close(w->pokes[1]);
 	json_decref(w->commands);
 	g_free(w->token);
+	g_free(w->password);
 	g_autoptr(GDir) dir = g_dir_open(w->folder, 0, NULL);
 
 	for (const char *name; (name = g_dir_read_name(dir));) {
