@@ -213,6 +213,7 @@ struct bmc_worker *bmc_worker_new(struct loop *l, const struct config *conf, int
 	w->l = l;
 	w->allowed = config_networks(conf, OPTION_redfish_allowed_networks, &w->allowed_count);
 	w->nodes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, jobs_free);
+	driver_start();
 	w->pool = pool_new((unsigned)config_int(conf, OPTION_redfish_workers), run_job, w);
 	w->watch = loop_watch_new(l, pool_fd(w->pool), on_wake, w);
 	w->channel = channel_new(l, channel_fd, on_message, on_closed, w);

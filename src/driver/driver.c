@@ -5,6 +5,7 @@
 #include "errors.h"
 #include "fake.h"
 #include "redfish.h"
+#include "web.h"
 
 static const struct driver *const drivers[] = {&redfish_driver, &fake_driver};
 
@@ -14,6 +15,11 @@ const struct driver *driver_find(const char *name)
 		if (strcmp(drivers[i]->name, name) == 0)
 			return drivers[i];
 	return NULL;
+}
+
+void driver_start(void)
+{
+	web_start();
 }
 
 bool driver_error_is_transient(const GError *error)

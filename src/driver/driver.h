@@ -35,5 +35,8 @@ struct driver {
 
 const struct driver *driver_find(const char *name); /* NULL if there is none */
 
+/* Starts the libraries that the drivers use: once, before the threads that call drivers. */
+void driver_start(void);
+
 /* True if the same call may succeed later: nobody answered, the BMC is busy or overloaded. */
 bool driver_error_is_transient(const GError *error);

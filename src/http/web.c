@@ -75,7 +75,7 @@ static size_t on_upload(char *data, size_t size, size_t count, void *ctx)
 	return CURL_READFUNC_ABORT;
 }
 
-static void curl_start_once(void)
+void web_start(void)
 {
 	static gsize started;
 
@@ -249,7 +249,7 @@ bool web_perform(const struct web_call *call, struct web_reply *ret_reply, GErro
 	if (!g_str_has_prefix(call->url, "http://") && !g_str_has_prefix(call->url, "https://"))
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "a URL must begin with http:// or https://");
-	curl_start_once();
+	web_start();
 	CURL *curl = curl_easy_init();
 
 	if (!curl)

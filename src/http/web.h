@@ -31,6 +31,10 @@ struct web_reply {
 	GHashTable *headers; /* lower-case name -> last value */
 };
 
+/* Starts the libraries.  web_perform() does it by itself; a program with threads calls it before it starts
+ * them: OpenSSL does not free the error state of a thread that it was started in. */
+void web_start(void);
+
 /* Redirects are not followed, no proxy is used, nothing is decompressed.  May be called by several
  * threads.  True when an HTTP answer arrived, whatever its status.  Errors: UNAVAILABLE, TIMEOUT, LIMIT,
  * PEER, DENIED (the certificate is not trusted), INVALID (URL, certificate files), IO (body_fd), with a
