@@ -177,6 +177,15 @@ def folder():
     shutil.rmtree(path, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def module_folder():
+    """As `folder`, for all tests of a file."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="inox-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
 @pytest.fixture
 def spawn(folder):
     """spawn(argv, name, env=None) starts any program with a log file; it is ended after the test."""
@@ -193,30 +202,47 @@ def spawn(folder):
             process.stop()
 
 
-@pytest.fixture
-def inoxd(build, folder, request):
-    """inoxd(config={}, args=(), wait=True, env=None) starts a control plane; it is ended after the test.
+class InoxdFactory:
+    """inoxd(config={}, args=(), wait=True, env=None) starts a control plane; stop() ends all of them.
 
     A second call with the same `state` (DEFAULT.state_path) starts again on the same database.
     """
-    started = []
 
-    def start(config=None, args=(), wait=True, env=None):
-        base = folder / f"inoxd-{len(started)}"
+    def __init__(self, build, folder):
+        self.build, self.folder, self.started = build, folder, []
+
+    def __call__(self, config=None, args=(), wait=True, env=None):
+        base = self.folder / f"inoxd-{len(self.started)}"
         base.mkdir(mode=0o755)
-        process = Inoxd(build, base, config or {}, args, env)
-        started.append(process)
+        process = Inoxd(self.build, base, config or {}, args, env)
+        self.started.append(process)
         return process.wait_ready() if wait else process
 
-    yield start
-    for process in reversed(started):
-        if process.popen.poll() is None:
-            process.stop()
-        report = getattr(request.node, "rep_call", None)
-        if report is not None and report.failed:
-            print(f"---- {process.log_path}\n{process.log()[-8000:]}")
-        for word in ("AddressSanitizer", "LeakSanitizer", "runtime error:"):
-            assert word not in process.log(), process.log()[-8000:]
+    def stop(self, show_logs):
+        for process in reversed(self.started):
+            if process.popen.poll() is None:
+                process.stop()
+            if show_logs:
+                print(f"---- {process.log_path}\n{process.log()[-8000:]}")
+            for word in ("AddressSanitizer", "LeakSanitizer", "runtime error:"):
+                assert word not in process.log(), process.log()[-8000:]
+
+
+@pytest.fixture
+def inoxd(build, folder, request):
+    """A factory of control planes that end with the test."""
+    factory = InoxdFactory(build, folder)
+    yield factory
+    report = getattr(request.node, "rep_call", None)
+    factory.stop(report is not None and report.failed)
+
+
+@pytest.fixture(scope="module")
+def module_inoxd(build, module_folder):
+    """A factory of control planes that end with the file."""
+    factory = InoxdFactory(build, module_folder)
+    yield factory
+    factory.stop(False)
 
 
 @pytest.hookimpl(hookwrapper=True)

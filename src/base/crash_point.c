@@ -1,11 +1,11 @@
 #include "crash_point.h"
 
 #ifdef INOX_CRASH_POINTS
-#include <fcntl.h>
-#include <glib.h>
-#include <signal.h>
-#include <string.h>
-#include <unistd.h>
+#	include <glib.h>
+#	include <signal.h>
+#	include <stdbool.h>
+#	include <string.h>
+#	include <unistd.h>
 
 static char *wanted_name;
 static unsigned wanted_count, seen_count;
@@ -25,15 +25,21 @@ void crash_point_role(const char *role)
 
 void crash_point(const char *name)
 {
-	const char *file = g_getenv("INOX_CRASH_FILE");
+	if (wanted_name && strcmp(name, wanted_name) == 0 && ++seen_count == wanted_count)
+		kill(getpid(), SIGKILL);
+}
 
-	if (!wanted_name || !file || strcmp(name, wanted_name) != 0 || ++seen_count != wanted_count)
-		return;
-	int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+char **crash_point_environment(char **environment, const char *role)
+{
+	static bool handed_over;
+	const char *at = g_environ_getenv(environment, "INOX_CRASH_AT");
+	g_autofree char *prefix = g_strconcat(role, ":", NULL);
 
-	if (fd < 0)
-		return;
-	close(fd);
-	kill(getpid(), SIGKILL);
+	if (!at || !g_str_has_prefix(at, prefix))
+		return environment;
+	if (handed_over)
+		return g_environ_unsetenv(environment, "INOX_CRASH_AT");
+	handed_over = true;
+	return environment;
 }
 #endif

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "crash_point.h"
 #include "errors.h"
 
 /* Runs between fork() and exec(): system calls only. */
@@ -51,6 +52,7 @@ pid_t child_spawn(enum role role, const int *fds, unsigned count, GError **error
 	envp = g_environ_unsetenv(envp, "NOTIFY_SOCKET");
 	envp = g_environ_unsetenv(envp, "WATCHDOG_USEC");
 	envp = g_environ_unsetenv(envp, "WATCHDOG_PID");
+	envp = crash_point_environment(envp, role_text[role]);
 	pid_t pid = fork();
 
 	if (pid < 0) {

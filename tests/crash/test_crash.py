@@ -1,0 +1,156 @@
+"""Every process of inoxd is killed with SIGKILL at every boundary of a deployment; the deployment ends `active`
+without anybody's help.
+
+The build must have crash points (-Dcrash_points=true): a process is told by its environment where to kill
+itself, once.  The conductor's points are the phases of phases.def, right after the commit that enters one and
+right after its action was started, and around the sending of a step.  The workers' points are the messages
+they get and send, one by one, until a deployment has no further one.  The API and the supervisor are killed from
+outside when a phase is seen.
+
+INOX_CRASH=long tries all of them; the short form tries a selection that has each kind and each process.
+"""
+
+import os
+import pathlib
+import re
+import signal
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from conftest import REPOSITORY, wait_until  # noqa: E402
+from rack.process_rack import MIB, ProcessRack, make_image  # noqa: E402
+
+LONG = os.environ.get("INOX_CRASH") == "long"
+IMAGE = make_image(4 * MIB)
+WORKERS = ("dialer", "bmc", "boot")
+MESSAGES_MOST = 40
+
+
+def deploy_phases():
+    text = (REPOSITORY / "src/model/phases.def").read_text()
+    return re.findall(r'^PHASE\( *DEPLOY, *\w+, *"([^"]+)"', text, re.M)
+
+
+PHASES = deploy_phases()
+CONDUCTOR_POINTS = [f"deploy/{phase}{suffix}" for phase in PHASES for suffix in ("", "/acted")]
+CONDUCTOR_POINTS += ["step/sending", "step/sent"]
+CONDUCTOR_SHORT = ["deploy/publish", "deploy/power on/acted", "deploy/first contact", "deploy/claim/acted", "step/sending",
+                   "step/sent", "deploy/step/acted", "deploy/withdraw", "deploy/boot instance/acted"]
+
+
+def serve_slowly(handler):
+    """The image in eight pieces, so that the step lasts long enough to be met."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(IMAGE)))
+    handler.end_headers()
+    piece = len(IMAGE) // 8
+    try:
+        for at in range(0, len(IMAGE), piece):
+            handler.wfile.write(IMAGE[at : at + piece])
+            time.sleep(0.05)
+    except OSError:
+        pass  # the agent was ended
+
+
+class CrashRack:
+    """A rack whose inoxd is started anew, with another point, for each deployment."""
+
+    def __init__(self, build, folder, inoxd):
+        self.rack = ProcessRack(build, folder, inoxd, (63, 1))
+        self.machine = self.rack.add_machine()
+        self.rack.enrol(self.machine)
+        self.rack.images.behave["/image.raw"] = serve_slowly
+
+    def restart(self, point=None):
+        """Starts inoxd again."""
+        if self.rack.inoxd.popen.poll() is None:
+            self.rack.inoxd.stop()
+        self.rack.restart_inoxd({"INOX_CRASH_AT": point or ""})
+
+    def was_killed(self, role):
+        """What the supervisor says of it; the conductor's end takes the workers along, by end of file."""
+        return re.search(f'ended by a signal" role={role} .*Killed', self.rack.inoxd.log()) is not None
+
+    def begin(self):
+        self.machine.sysroot.joinpath("instance-booted").unlink(missing_ok=True)
+        self.rack.set_image("n1", IMAGE)
+        self.rack.provision("n1", "active")
+
+    def end(self, seconds=120):
+        """The deployment ends well, and leaves what one without a crash leaves."""
+        node = self.rack.wait_state("n1", "active", seconds)
+        assert node["last_error"] is None and node["power_state"] == "power on"
+        assert self.machine.disk_head(len(IMAGE))[512:] == IMAGE[512:]
+        wait_until(self.machine.instance_is_up, 20)
+        assert self.rack.published() == []
+        self.rack.provision("n1", "deleted", "available")
+
+
+@pytest.fixture(scope="module")
+def crash_rack(build, module_folder, module_inoxd):
+    made = CrashRack(build, module_folder, module_inoxd)
+    yield made
+    made.rack.stop()
+
+
+@pytest.mark.parametrize("point", CONDUCTOR_POINTS if LONG else CONDUCTOR_SHORT)
+def test_conductor_killed_at(crash_rack, point):
+    crash_rack.restart(f"conductor:{point}")
+    crash_rack.begin()
+    crash_rack.end()
+    # A phase that this deployment passes over has no boundary to be killed at.
+    if point not in ("deploy/clear", "deploy/clear/acted"):
+        assert crash_rack.was_killed("conductor"), "the conductor was not killed: there is no such point"
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+@pytest.mark.parametrize("kind", ["received", "sending"])
+def test_worker_killed_at_each_message(crash_rack, worker, kind):
+    numbers = range(1, MESSAGES_MOST) if LONG else (2, 5)
+    for number in numbers:
+        crash_rack.restart(f"{worker}:{kind}:{number}")
+        crash_rack.begin()
+        crash_rack.end()
+        if not crash_rack.was_killed(worker):
+            assert number > 1, f"{worker} was never killed"
+            break
+
+
+def kill_when_seen(crash_rack, phase, pid_of):
+    """SIGKILL once the deployment is in `phase` or past it."""
+    wanted = PHASES.index(phase)
+
+    def seen():
+        now = crash_rack.rack.flow("n1").get("phase")
+        return now is None or now in PHASES and PHASES.index(now) >= wanted
+
+    wait_until(seen, 30)
+    os.kill(pid_of(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("phase", PHASES if LONG else ["power off", "first contact", "step"])
+def test_api_killed_in(crash_rack, phase):
+    if phase == "clear":
+        pytest.skip("a first deployment has nothing to clear")
+    crash_rack.restart()
+    crash_rack.begin()
+    kill_when_seen(crash_rack, phase, lambda: crash_rack.rack.inoxd.children()["api"])
+    crash_rack.end()
+
+
+@pytest.mark.parametrize("phase", PHASES if LONG else ["publish", "first contact", "step"])
+def test_supervisor_killed_in(crash_rack, phase):
+    """All processes end with their supervisor; a new one goes on."""
+    if phase == "clear":
+        pytest.skip("a first deployment has nothing to clear")
+    crash_rack.restart()
+    crash_rack.begin()
+    children = list(crash_rack.rack.inoxd.children().values())
+    kill_when_seen(crash_rack, phase, lambda: crash_rack.rack.inoxd.pid)
+    crash_rack.rack.inoxd.popen.wait()
+    wait_until(lambda: not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in children), 10)
+    crash_rack.restart()
+    crash_rack.end()
