@@ -165,7 +165,7 @@ static void read_reply(const struct message_agent_reply *m, bool list, struct in
 	in->ev.command = m->command;
 	in->ev.status = status_of(m->status);
 	in->reason = g_strdup(m->reason);
-	in->outcome = parse_outcome(m->outcome, LIMIT_INVENTORY, in);
+	in->outcome = parse_outcome(m->outcome, (size_t)LIMIT_INVENTORY, in);
 	in->ev.outcome = in->outcome;
 }
 
