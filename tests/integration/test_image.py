@@ -6,6 +6,7 @@ both ends of the disk are zero, so nothing boots, and the next command works.
 import base64
 import gzip
 import hashlib
+import http.client
 import http.server
 import json
 import os
@@ -24,7 +25,7 @@ import zlib
 
 import pytest
 
-from conftest import REPOSITORY
+from conftest import REPOSITORY, Process, free_port, wait_until
 
 MIB = 1 << 20
 DISK = 200 * MIB
@@ -590,3 +591,44 @@ def test_a_disk_in_use_is_left_alone(machine, server, image, loop_disk, tmp_path
         assert "is in use (mounted" in error["details"]
     finally:
         subprocess.run(["umount", tmp_path / "mnt"], check=True)
+
+
+# ---- through the agent itself
+
+def test_the_agent_runs_the_step_and_goes_on_after_a_failure(machine, server, image, tmp_path):
+    machine.cmdline("inox-transport=http ipa-image-download-connection-retries=0")
+    port = free_port()
+    agent = Process([BUILD / "src/agent/inox-agent", "--listen", f"127.0.0.1:{port}", "--root", machine.root],
+                    tmp_path / "agent.log")
+
+    def command(name, params):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("POST", "/v1/commands/?wait=true", json.dumps({"name": name, "params": params}),
+                           {"Content-Type": "application/json"})
+        return json.loads(connection.getresponse().read())
+
+    def write(path):
+        step = {"interface": "deploy", "step": "write_image", "args": arguments(f"{server.url}/{path}/img", image)}
+        node = {"uuid": "6d85703a-565d-469a-96ce-30b6de53079d", "instance_info": {},
+                "properties": {"root_device": {"name": "/dev/sda"}}}
+        return command("deploy.execute_deploy_step", {"step": step, "node": node, "ports": []})
+
+    def is_listening():
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        wait_until(is_listening)
+        failed = write("missing")
+        assert failed["command_status"] == "FAILED"
+        assert failed["command_error"]["type"] == "ImageDownloadError"
+        assert machine.is_concealed()
+        done = write("good")
+        assert done["command_status"] == "SUCCEEDED"
+        assert done["command_result"]["deploy_result"] == {
+            "result": "prepare_image: image (img) written to device /dev/sda root_uuid=0x8f2a11c3"}
+        assert machine.holds(image)
+        uuids = command("standby.get_partition_uuids", {})
+        assert uuids["command_result"] == {"root uuid": "0x8f2a11c3"}
+    finally:
+        agent.kill()
