@@ -32,6 +32,7 @@ struct worker {
 	struct config *config;
 	struct channel *supervisor;
 	struct loop_timer *alive;
+	struct loop_signal *term;
 	struct store *store;
 	struct seal_key *key;
 	int poke_fd; /* api: where pokes are sent from */
@@ -267,18 +268,10 @@ static void clear(struct worker *w)
 	if (w->poke_fd >= 0)
 		close(w->poke_fd);
 	loop_timer_free(w->alive);
+	loop_signal_free(w->term);
 	channel_free(w->supervisor);
 	config_free(w->config);
 	loop_free(w->loop);
-}
-
-static void hold_back(int number)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, number);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 static int find_role(const char *text)
@@ -314,9 +307,11 @@ int worker_main(const char *role)
 	signal(SIGINT, SIG_IGN); /* the supervisor ends us in order */
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	/* What libevent goes back to when the loop's handler is taken away: a second reason to end must
+	 * not cut the clean end of the first one short. */
+	signal(SIGTERM, SIG_IGN);
 	w.loop = loop_new();
-	struct loop_signal *term = loop_signal_new(w.loop, SIGTERM, on_stop, &w);
-
+	w.term = loop_signal_new(w.loop, SIGTERM, on_stop, &w);
 	w.supervisor = channel_new(w.loop, WORKER_FD_SUPERVISOR, on_message, on_closed, &w);
 	w.alive = loop_timer_new(w.loop, on_alive, &w);
 	bool ok = start(&w, &error);
@@ -325,9 +320,6 @@ int worker_main(const char *role)
 		loop_run(w.loop);
 	else
 		log_error(NULL, "the process cannot start", F_ERR(error));
-	/* A second reason to end must not cut the clean end of the first one short. */
-	hold_back(SIGTERM);
-	loop_signal_free(term);
 	clear(&w);
 	return ok ? 0 : inox_error_exit_status(error);
 }

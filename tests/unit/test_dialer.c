@@ -1,11 +1,14 @@
-/* The dialer as a whole: a conductor's end of its channel, and agents that are scripts behind real HTTP. */
+/* The dialer as a whole, in a process of its own and inside its sandbox; here are the conductor's end of its
+ * channel, and agents that are scripts behind real HTTP. */
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "channel.h"
 #include "dialer.h"
 #include "errors.h"
+#include "sandbox.h"
 #include "server.h"
 #include "tls.h"
 #include "vocabulary.h"
@@ -19,14 +22,14 @@
 
 struct scene {
 	struct loop *l;
-	struct config *config;
-	struct dialer *dialer;
+	pid_t dialer;
 	struct channel *conductor;
 	struct http_server *server;
 	struct http_tls_server *tls;
 	struct endpoint at;
 	struct uuid node;
 	bool late;
+	char *pin;
 	/* the agent */
 	const char *status_body, *list_body;
 	char *command_body;
@@ -211,10 +214,44 @@ static void serve(struct scene *s)
 	g_assert_true(http_server_listen(s->server, &s->at, NULL));
 }
 
+/* The dialer's process: as in inoxd, but for the supervisor. */
+static int be_dialer(int fd, const char *config_text)
+{
+	struct sandbox_options o = {.role = ROLE_DIALER, .explain = true};
+	g_autoptr(GError) error = NULL;
+	g_autoptr(loop) l = loop_new();
+	g_autoptr(config) c = config_parse(config_text, strlen(config_text), "test", &error);
+	g_autoptr(dialer) d = dialer_new(l, c, fd);
+	bool landlock = false;
+
+	if (!sandbox_enter(&o, &landlock, &error)) {
+		g_printerr("%s\n", error->message);
+		return 1;
+	}
+	loop_run(l);
+	return 0;
+}
+
+static pid_t start_dialer(int fds[static 2], const char *config_text)
+{
+	pid_t pid = fork();
+
+	g_assert_cmpint(pid, >=, 0);
+	if (pid == 0) {
+		close(fds[1]);
+		_exit(be_dialer(fds[0], config_text));
+	}
+	close(fds[0]);
+	return pid;
+}
+
 static void set_up(struct scene *s, const char *config_text)
 {
 	int fds[2];
+	pid_t pid;
 
+	g_assert_true(channel_pair(fds, NULL));
+	pid = start_dialer(fds, config_text);
 	*s = (struct scene){.l = loop_new(),
 			    .status_body = STATUS,
 			    .list_body = LIST,
@@ -224,23 +261,25 @@ static void set_up(struct scene *s, const char *config_text)
 			    .post_code = 200,
 			    .node = uuid_new(),
 			    .at = free_endpoint()};
-	s->config = config_parse(config_text, strlen(config_text), "test", NULL);
-	g_assert_true(channel_pair(fds, NULL));
-	s->dialer = dialer_new(s->l, s->config, fds[0]);
+	s->dialer = pid;
 	s->conductor = channel_new(s->l, fds[1], on_message, on_closed, s);
 }
 
 static void tear_down(struct scene *s)
 {
+	int status = -1;
+
 	g_assert_cmpuint(s->bad_tokens, ==, 0);
+	/* The end of the channel is the end of the dialer; 159 is a call that its sandbox forbids. */
 	channel_free(s->conductor);
-	dialer_free(s->dialer);
+	g_assert_cmpint(waitpid(s->dialer, &status, 0), ==, s->dialer);
+	g_assert_cmpint(status, ==, 0);
 	http_server_free(s->server);
 	http_tls_server_free(s->tls);
-	config_free(s->config);
 	loop_free(s->l);
 	g_free(s->command_body);
 	g_free(s->posted);
+	g_free(s->pin);
 	g_free(s->last_reason);
 	g_free(s->last_outcome);
 	g_free(s->last_command);
@@ -264,6 +303,7 @@ static void watch(struct scene *s, enum watch_phase phase, enum agent_transport 
 	m.dialer_watch.address = g_strdup("127.0.0.1");
 	m.dialer_watch.port = endpoint_port(&s->at);
 	m.dialer_watch.transport = transport;
+	m.dialer_watch.certificate = g_strdup(s->pin);
 	m.dialer_watch.token = secret_new(TOKEN);
 	m.dialer_watch.phase = phase;
 	m.dialer_watch.interval_s = 1;
@@ -332,6 +372,38 @@ static void test_psk(void)
 	s.list_code = 500;
 	WAIT_FOR(&s, s.requests >= 4);
 	g_assert_cmpuint(s.gone_count, ==, 0);
+	tear_down(&s);
+}
+
+static char *fingerprint(const char *pem)
+{
+	g_auto(GStrv) parts = g_strsplit(pem, "-----", -1);
+	gsize length = 0;
+	g_autofree guchar *der = g_base64_decode(parts[2], &length);
+
+	return g_compute_checksum_for_data(G_CHECKSUM_SHA256, der, length);
+}
+
+static void test_pinned(void)
+{
+	struct scene s;
+	g_autofree char *certificate = NULL, *key = NULL;
+
+	g_assert_true(tls_make_certificate("agent", "127.0.0.1", &certificate, &key, NULL));
+	struct http_tls_server_options o = {.certificate_pem = certificate, .private_key_pem = key};
+
+	set_up(&s, LOCAL);
+	s.tls = http_tls_server_new(&o, NULL);
+	s.pin = g_strnfill(64, '0');
+	serve(&s);
+	watch(&s, WATCH_FIRST_CONTACT, TRANSPORT_PINNED, "");
+	WAIT_FOR(&s, s.milestone_count == 1);
+	g_assert_nonnull(strstr(s.last_reason, "is not trusted"));
+	g_assert_cmpuint(s.requests, ==, 0);
+	g_free(s.pin);
+	s.pin = fingerprint(certificate);
+	watch(&s, WATCH_FIRST_CONTACT, TRANSPORT_PINNED, "");
+	WAIT_FOR(&s, s.alive_count == 1);
 	tear_down(&s);
 }
 
@@ -544,6 +616,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/dialer/refusals are told once, and the first answer makes an agent alive",
 			test_first_contact);
 	g_test_add_func("/dialer/inside a PSK channel the status alone proves the agent", test_psk);
+	g_test_add_func("/dialer/a certificate that is not the pinned one gets no request",
+			test_pinned);
 	g_test_add_func("/dialer/an agent that started again is told", test_restart);
 	g_test_add_func("/dialer/a command is followed to its end", test_follow);
 	g_test_add_func("/dialer/an own agent is long-polled and calls come first", test_long_poll);
