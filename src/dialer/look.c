@@ -233,7 +233,7 @@ static void ask(struct dialer *d, struct watch *w, enum look look, const char *r
 	/* An answer that began within the wait may end behind it. */
 	if (waits)
 		q.total.us += LONG_POLL_FINISHES.us;
-	w->look = look;
+	w->look = (uint8_t)look;
 	dialer_ask(d, w, &q, done);
 }
 

@@ -221,7 +221,7 @@ static int be_dialer(int fd, const char *config_text)
 	g_autoptr(GError) error = NULL;
 	g_autoptr(loop) l = loop_new();
 	g_autoptr(config) c = config_parse(config_text, strlen(config_text), "test", &error);
-	g_autoptr(dialer) d = dialer_new(l, c, fd);
+	struct dialer *d = dialer_new(l, c, fd);
 	bool landlock = false;
 
 	if (!sandbox_enter(&o, &landlock, &error)) {
@@ -229,6 +229,7 @@ static int be_dialer(int fd, const char *config_text)
 		return 1;
 	}
 	loop_run(l);
+	dialer_free(d);
 	return 0;
 }
 

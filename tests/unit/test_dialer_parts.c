@@ -182,6 +182,7 @@ static void test_fault(void)
 	g_assert_nonnull(strstr(redirect, "redirects"));
 	g_autofree char *old = fault(500, "{\"faultstring\": \"agent is busy\"}", &busy);
 	g_assert_true(busy);
+	g_assert_cmpstr(old, ==, "HTTP 500: agent is busy");
 	g_autofree char *page = fault(404, "<html>", &busy);
 	g_assert_false(busy);
 	g_assert_cmpstr(page, ==, "HTTP 404 without a JSON faultstring");
