@@ -455,8 +455,11 @@ static void test_long_poll(void)
 	WAIT_FOR(&s, s.held);
 	/* A call does not wait for the poll. */
 	s.post_body = s.command_body;
+	uint64_t before = mono_now().us;
+
 	call(&s, 3, "poll.get_hardware_info");
 	WAIT_FOR(&s, s.reply_count == 1);
+	g_assert_cmpuint(mono_now().us - before, <, 1500000);
 	g_assert_cmpuint(s.last_result, ==, 0);
 	g_assert_cmpstr(s.last_command, ==, COMMAND);
 	g_assert_cmpstr(s.posted, ==,
@@ -464,8 +467,8 @@ static void test_long_poll(void)
 	WAIT_FOR(&s, s.held);
 	/* The end of the command is seen when it happens. */
 	g_autofree char *done = result("SUCCEEDED", "null");
-	uint64_t before = mono_now().us;
 
+	before = mono_now().us;
 	answer(s.held, 200, done);
 	s.held = NULL;
 	WAIT_FOR(&s, s.last_status == COMMAND_SUCCEEDED && s.command_count >= 2);
