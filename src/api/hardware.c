@@ -194,7 +194,7 @@ static char *image_problem(const struct node *n)
 	GError *error = NULL;
 	g_autoptr(json_t) image = deployment_image_info(n, &error);
 
-	return sentence_of(error);
+	return image ? NULL : sentence_of(error);
 }
 
 static char *power_problem(const struct node *n)

@@ -18,5 +18,5 @@
 #define LIMIT_IMAGE_URLS       16            /* tried in order */
 #define LIMIT_CHECKSUM_FILE    (1024 * 1024) /* SHA256SUMS and the like */
 #define LIMIT_CONFIG_FILE      (1024 * 1024)
-#define LIMIT_PATCH_STEPS      1000          /* operations of one JSON patch */
+#define LIMIT_PATCH_STEPS      1000 /* operations of one JSON patch */
 #define LIMIT_API_CONNECTIONS  512

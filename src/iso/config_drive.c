@@ -108,7 +108,8 @@ static bool write_options(IsoWriteOpts **ret_options, GError **error)
 	iso_write_opts_set_joliet(options, 1);
 	iso_write_opts_set_joliet_long_names(options, 1);
 	iso_write_opts_set_allow_lowercase(options, 1);
-	iso_write_opts_set_relaxed_vol_atts(options, 1); /* "config-2" is no strict volume identifier */
+	iso_write_opts_set_relaxed_vol_atts(options,
+					    1); /* "config-2" is no strict volume identifier */
 	iso_write_opts_set_fifo_size(options, WRITER_BUFFER);
 	*ret_options = options;
 	return true;

@@ -207,8 +207,8 @@ static void test_patch_of_what_is_not_to_be_patched(void)
 		"[{\"op\":\"replace\",\"path\":\"/maintenance\",\"value\":\"maybe\"}]",
 		"[{\"op\":\"replace\",\"path\":\"/instance_uuid\",\"value\":\"zzz\"}]",
 		"[{\"op\":\"add\",\"path\":\"/driver_info/a\",\"value\":\"sealed:v1:AAAA\"}]",
-		"[{\"op\":\"add\",\"path\":\"/driver_info/a\",\"value\":[{\"b\":"
-		"\"sealed:v1:AAAA\"}]}]",
+		("[{\"op\":\"add\",\"path\":\"/driver_info/a\",\"value\":[{\"b\":"
+		 "\"sealed:v1:AAAA\"}]}]"),
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
@@ -419,8 +419,8 @@ static void test_steps(void)
 		"{\"clean_steps\": [{\"interface\": \"raid\", \"step\": \"a\", \"args\": 1}]}",
 		"{\"clean_steps\": [{\"interface\": \"raid\", \"step\": \"a\", \"b\": 1}]}",
 		"{\"deploy_steps\": [{\"interface\": \"deploy\", \"step\": \"a\"}]}",
-		"{\"deploy_steps\": [{\"interface\": \"deploy\", \"step\": \"a\", \"args\": {}, "
-		"\"priority\": -1}]}",
+		("{\"deploy_steps\": [{\"interface\": \"deploy\", \"step\": \"a\", \"args\": {}, "
+		 "\"priority\": -1}]}"),
 	};
 	g_autoptr(json_t) good = json_loads(
 		"{\"clean_steps\": [{\"interface\": \"raid\", \"step\": \"a\"}], \"deploy_steps\": "
