@@ -18,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 		g_assert_nonnull(s->command);
 		return 0;
 	}
-	g_auto(GStrv) argv = qemu_make_argv(s, FIRMWARE_UEFI, true, 3);
+	g_auto(GStrv) argv =
+		qemu_make_argv(s, FIRMWARE_UEFI, (struct qemu_order){true, true}, true, 3);
 
 	g_assert_cmpuint(g_strv_length(argv), >, 10);
 	return 0;

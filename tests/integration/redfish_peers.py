@@ -14,6 +14,9 @@ from conftest import Answer, free_port
 ERRORS = {0: None, 1: "INVALID", 2: "NOT_FOUND", 3: "CONFLICT", 4: "BUSY", 5: "DENIED", 6: "IO", 7: "TIMEOUT",
           8: "PEER", 9: "LIMIT", 10: "UNAVAILABLE", 11: "UNSUPPORTED"}
 SYSTEM = "/redfish/v1/Systems/1"
+MEDIA = SYSTEM + "/VirtualMedia/Cd"
+INSERT = MEDIA + "/Actions/VirtualMedia.InsertMedia"
+EJECT = MEDIA + "/Actions/VirtualMedia.EjectMedia"
 RESET = SYSTEM + "/Actions/ComputerSystem.Reset"
 SESSIONS = "/redfish/v1/SessionService/Sessions"
 

@@ -1,18 +1,20 @@
 """inox-bmc: its Redfish service, machines that are commands, and a machine in QEMU."""
+import http.server
 import json
 import os
 import shutil
 import signal
 import subprocess
+import threading
 
 import pytest
 
 from conftest import is_running, wait_until, write_config
-from redfish_peers import RESET, SESSIONS, SYSTEM, Bmc, Worker
+from redfish_peers import INSERT, EJECT, MEDIA, RESET, SESSIONS, SYSTEM, Bmc, Worker
 
 MAC = "52:54:00:77:02:10"
 SCRIPT = """#!/bin/sh
-echo "$$ $INOX_MACHINE_NAME $INOX_MACHINE_MAC $INOX_BOOT_TARGET $INOX_BOOT_MODE" >>boots.txt
+echo "$$ $INOX_MACHINE_NAME $INOX_MACHINE_MAC $INOX_BOOT_TARGET $INOX_BOOT_MODE $INOX_MACHINE_MEDIA" >>boots.txt
 %s
 exec sleep 1000
 """
@@ -157,6 +159,59 @@ def test_a_command_that_cannot_run_is_an_error(spawn, build, folder):
     assert bmc.reset("ForceRestart").status == 409
 
 
+# ---- virtual media of a command
+
+URL = "http://127.0.0.1:9/once/abc/boot.iso"
+
+
+def test_a_command_is_told_its_medium(bmc, machine):
+    assert bmc.override(Target="Cd", Enabled="Once").status == 409  # there is none
+    assert bmc.system()["Boot"]["BootSourceOverrideTarget"] == "None"
+    assert bmc.request("POST", INSERT, {"Image": URL}).status == 204
+    shown = bmc.request("GET", MEDIA).json
+    assert (shown["Inserted"], shown["Image"]) == (True, URL)
+    assert bmc.request("POST", INSERT, {"Image": URL}).status == 409
+    assert bmc.override(Target="Cd", Enabled="Once").status == 200
+    bmc.reset("On")
+    assert machine.wait_boot(1)[3:] == ["cdrom", "bios", URL]
+    bmc.reset("ForceRestart")
+    assert machine.wait_boot(2)[3:] == ["disk", "bios", URL]
+    for _ in range(2):
+        assert bmc.request("POST", EJECT, "").status == 204
+    shown = bmc.request("GET", MEDIA).json
+    assert (shown["Inserted"], shown["Image"]) == (False, None)
+    bmc.reset("ForceRestart")
+    assert machine.wait_boot(3)[3:] == ["disk", "bios"]
+    assert URL not in bmc.process.log()
+
+
+def test_a_drive_that_was_emptied_is_passed_over(bmc, machine):
+    bmc.request("POST", INSERT, {"Image": URL, "Inserted": True, "WriteProtected": True})
+    bmc.override(Target="Cd", Enabled="Continuous")
+    bmc.request("POST", EJECT, {})
+    bmc.reset("On")
+    assert machine.wait_boot(1)[3:] == ["disk", "bios"]
+
+
+@pytest.mark.parametrize("body, message", [
+    ("", "PropertyMissing"), ({"Image": 1}, "PropertyValueTypeError"), ({"Image": "ftp://a/b"}, "PropertyValueNotInList"),
+    ({"Image": "http://a/ b"}, "PropertyValueNotInList"), ({"Image": "http://a/" + "b" * 2000}, "PropertyValueNotInList"),
+    ({"Image": URL, "Other": 1}, "PropertyUnknown"), ("nonsense", "MalformedJSON"),
+])
+def test_a_bad_medium_is_refused(bmc, body, message):
+    answer = bmc.request("POST", INSERT, body)
+    assert (answer.status, answer.json["error"]["code"]) == (400, "Base.1.8." + message)
+    assert bmc.request("GET", MEDIA).json["Inserted"] is False
+    assert bmc.request("POST", INSERT.replace("/Cd/", "/Floppy/"), {"Image": URL}).status == 404
+
+
+def test_the_manager_has_the_media_of_an_only_machine(spawn, build, folder, bmc):
+    link = bmc.request("GET", "/redfish/v1/Managers/1").json["VirtualMedia"]["@odata.id"]
+    assert bmc.request("GET", link).json["Members"] == [{"@odata.id": MEDIA}]
+    two = Bmc(spawn, build, [Machine(folder, name).path for name in ("a", "b")])
+    assert "VirtualMedia" not in two.request("GET", "/redfish/v1/Managers/1").json
+
+
 # ---- the service
 
 def test_resources_are_linked(bmc):
@@ -205,7 +260,6 @@ def test_what_is_not_there(bmc):
     ('{"Boot": {}, "Boot": {}}', "MalformedJSON"), ({"Boot": 7}, "PropertyValueTypeError"),
     ({"Name": "x"}, "PropertyUnknown"), ({"Boot": {"Other": 1}}, "PropertyUnknown"),
     ({"Boot": {"BootSourceOverrideTarget": "Floppy"}}, "PropertyValueNotInList"),
-    ({"Boot": {"BootSourceOverrideTarget": "Cd"}}, "PropertyValueNotInList"),
     ({"Boot": {"BootSourceOverrideTarget": 1}}, "PropertyValueTypeError"),
     ({"Boot": {"BootSourceOverrideEnabled": "Twice"}}, "PropertyValueNotInList"),
     ({"Boot": {"BootSourceOverrideTarget": "Pxe", "BootSourceOverrideMode": "Coreboot"}}, "PropertyValueNotInList"),
@@ -294,7 +348,7 @@ def test_the_driver_and_the_bmc_understand_each_other(guarded, machine, worker):
     assert worker.ask("set power", power="soft power off", **login)["error"] is None
     wait_until(lambda: worker.ask("get power", **login)["power"] == "power off")
     reply = worker.ask("set boot device", device="cdrom", **login)
-    assert reply["error"] == "UNSUPPORTED" and "None, Pxe, Hdd" in reply["reason"]
+    assert reply["error"] == "BUSY" and "no medium is inserted" in reply["reason"]
     sessions = guarded.request("GET", SESSIONS, user="admin:right").json
     assert sessions["Members@odata.count"] == 1
     reply = worker.ask("get power", **{**login, "password": "wrong"})
@@ -437,3 +491,65 @@ def test_every_disk_bus_starts_and_takes_a_new_order(spawn, build, folder, bus):
     assert "refused" not in bmc.process.log() and "QMP" not in bmc.process.log()
     bmc.reset("ForceOff")
     wait_until(lambda: bmc.power() == "Off")
+
+
+class MediaServer:
+    """Serves one path; `requests` counts."""
+
+    def __init__(self, content):
+        outer = self
+        self.content, self.requests = content, 0
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.requests += 1
+                self.send_response(200 if self.path == "/boot.iso" else 404)
+                self.send_header("Content-Length", str(len(outer.content)))
+                self.end_headers()
+                self.wfile.write(outer.content)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def media_server():
+    started = MediaServer(bytes(1 << 20))
+    yield started
+    started.close()
+
+
+@needs_qemu
+def test_a_qemu_machine_gets_a_copy_of_its_medium(spawn, build, folder, media_server):
+    machine = QemuMachine(folder)
+    bmc = Bmc(spawn, build, [machine.path])
+    copy = folder / "q0.media.iso"
+    answer = bmc.request("POST", INSERT, {"Image": media_server.url + "/nowhere"})
+    assert answer.status == 500 and "404" in answer.json["error"]["message"]
+    assert bmc.request("GET", MEDIA).json["Inserted"] is False and not copy.exists()
+    assert bmc.request("POST", INSERT, {"Image": media_server.url + "/boot.iso"}).status == 204
+    assert copy.stat().st_size == 1 << 20 and copy.stat().st_mode & 0o777 == 0o600
+    assert bmc.override(Target="Cd", Enabled="Once").status == 200
+    bmc.reset("On")
+    wait_until(lambda: machine.boots()[:1] == ["DVD/CD"], 60, "the drive first")
+    wait_until(lambda: bmc.system()["Boot"]["BootSourceOverrideEnabled"] == "Disabled", 20)
+    boots = len(machine.boots())
+    bmc.reset("ForceRestart")
+    wait_until(lambda: machine.boots()[boots:boots + 1] == ["Hard"], 60, "the disk first after one boot")
+    # and while it runs
+    assert bmc.request("POST", EJECT).status == 204 and not copy.exists()
+    assert bmc.request("POST", INSERT, {"Image": media_server.url + "/boot.iso"}).status == 204
+    bmc.override(Target="Cd", Enabled="Once")
+    boots = len(machine.boots())
+    bmc.reset("ForceRestart")
+    wait_until(lambda: machine.boots()[boots:boots + 1] == ["DVD/CD"], 60, "the drive first, inserted at run time")
+    assert "refused" not in bmc.process.log()

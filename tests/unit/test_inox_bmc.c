@@ -47,7 +47,8 @@ static bool has_pair(char *const *argv, const char *option, const char *value)
 static void test_command_line(void)
 {
 	g_autoptr(machine_spec) s = parse(qemu_text);
-	g_auto(GStrv) argv = qemu_make_argv(s, FIRMWARE_UEFI, false, 3);
+	g_auto(GStrv) argv =
+		qemu_make_argv(s, FIRMWARE_UEFI, (struct qemu_order){.cd_first = true}, true, 3);
 
 	g_assert_cmpstr(argv[0], ==, "ip");
 	g_assert_cmpstr(argv[4], ==, "qemu-system-x86_64");
@@ -62,6 +63,13 @@ static void test_command_line(void)
 			       "{\"driver\":\"virtio-net-pci\",\"id\":\"nic1\",\"mac\":"
 			       "\"52:54:00:00:00:02\",\"bootindex\":11,\"romfile\":\"\","
 			       "\"netdev\":\"net1\"}"));
+	g_assert_true(has_pair(argv, "-blockdev",
+			       "{\"driver\":\"raw\",\"node-name\":\"media0\",\"read-only\":true,"
+			       "\"file\":{\"driver\":\"file\",\"filename\":"
+			       "\"/rack/node0.media.iso\"}}"));
+	g_assert_true(has_pair(argv, "-device",
+			       "{\"driver\":\"scsi-cd\",\"id\":\"cd0\",\"bus\":\"cdbus.0\","
+			       "\"bootindex\":1,\"drive\":\"media0\"}"));
 	g_assert_true(has_pair(argv, "-device", "virtio-rng-pci"));
 	g_assert_true(has_pair(argv, "-machine", "q35,graphics=off,pflash0=code,pflash1=vars"));
 }
@@ -72,6 +80,9 @@ static void test_order(void)
 	g_assert_cmpint(qemu_disk_index(true), <, 10);
 	g_assert_cmpint(qemu_disk_index(false), >, 10 + MACHINE_MACS_MAX - 1);
 	g_assert_cmpint(qemu_disk_index(true), >=, 0);
+	/* The optical drive before and behind all of them: each number may be used once. */
+	g_assert_cmpint(qemu_cd_index(true), <, qemu_disk_index(true));
+	g_assert_cmpint(qemu_cd_index(false), >, qemu_disk_index(false));
 }
 
 static void test_qmp(void)

@@ -10,6 +10,7 @@
 #include "child.h"
 #include "errors.h"
 #include "log.h"
+#include "media.h"
 #include "qemu.h"
 #include "qmp.h"
 
@@ -27,8 +28,13 @@ struct machine {
 	struct qmp *qmp;
 	struct loop_timer *kill_timer;
 	struct loop_timer *settle_timer; /* the override is used up when it fires */
-	bool told_disk_first;            /* the order that QEMU knows */
-	enum machine_firmware running;   /* firmware of the child */
+	struct qemu_order told;          /* the order that QEMU knows */
+	struct media *fetching;
+	char *media_url; /* NULL: the drive is empty, or a medium is being fetched */
+	machine_media_fn on_media;
+	void *on_media_ctx;
+	char *wanted_url;              /* being fetched */
+	enum machine_firmware running; /* firmware of the child */
 	bool stopping, start_again;
 };
 
@@ -36,26 +42,40 @@ static bool machine_start(struct machine *m, GError **error);
 
 static const char *boot_text(const struct machine *m)
 {
-	return m->boot.enabled != BOOT_DISABLED && m->boot.target == BOOT_PXE ? "pxe" : "disk";
+	if (m->boot.enabled != BOOT_DISABLED && m->boot.target == BOOT_PXE)
+		return "pxe";
+	/* A drive that was emptied meanwhile is passed over. */
+	return m->boot.enabled != BOOT_DISABLED && m->boot.target == BOOT_CD && m->media_url
+		       ? "cdrom"
+		       : "disk";
 }
 
 /* Without an override the disk comes first and the network after it. */
-static bool disk_first(const struct machine *m)
+static struct qemu_order order_of(const struct machine *m)
 {
-	return strcmp(boot_text(m), "disk") == 0;
+	return (struct qemu_order){.disk_first = strcmp(boot_text(m), "pxe") != 0,
+				   .cd_first = strcmp(boot_text(m), "cdrom") == 0};
+}
+
+static void tell_index(struct machine *m, const char *path, int index)
+{
+	qmp_command(m->qmp, "qom-set",
+		    json_pack("{s:s, s:s, s:i}", "path", path, "property", "bootindex", "value",
+			      index));
 }
 
 /* Hands the order of the next boot to QEMU, which refuses a number that is set already. */
 static void tell_order(struct machine *m)
 {
-	bool first = disk_first(m);
+	struct qemu_order order = order_of(m);
 
-	if (!m->qmp || !m->spec->disk || m->told_disk_first == first)
+	if (!m->qmp)
 		return;
-	m->told_disk_first = first;
-	qmp_command(m->qmp, "qom-set",
-		    json_pack("{s:s, s:s, s:i}", "path", QEMU_DISK_PATH, "property", "bootindex",
-			      "value", qemu_disk_index(first)));
+	if (m->spec->disk && m->told.disk_first != order.disk_first)
+		tell_index(m, QEMU_DISK_PATH, qemu_disk_index(order.disk_first));
+	if (m->told.cd_first != order.cd_first)
+		tell_index(m, QEMU_CD_PATH, qemu_cd_index(order.cd_first));
+	m->told = order;
 }
 
 static void use_up_override(void *ctx)
@@ -131,7 +151,9 @@ static bool start_qemu(struct machine *m, GError **error)
 		return false;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
 		return inox_error_set(error, INOX_ERROR_IO, "no socket for QMP");
-	g_auto(GStrv) argv = qemu_make_argv(m->spec, m->boot.mode, disk_first(m), CHILD_FD);
+	struct qemu_order order = order_of(m);
+	g_auto(GStrv) argv =
+		qemu_make_argv(m->spec, m->boot.mode, order, m->media_url != NULL, CHILD_FD);
 	struct child_spec spec = {.argv = argv, .fd = fds[1]};
 
 	m->child = child_start(m->l, &spec, on_exit_of_child, m, error);
@@ -141,7 +163,7 @@ static bool start_qemu(struct machine *m, GError **error)
 		return false;
 	}
 	m->qmp = qmp_new(m->l, fds[0], m->spec->name, on_qmp_event, m);
-	m->told_disk_first = disk_first(m);
+	m->told = order;
 	return true;
 }
 
@@ -157,6 +179,8 @@ static bool start_process(struct machine *m, GError **error)
 	envp = g_environ_setenv(envp, "INOX_BOOT_TARGET", boot_text(m), TRUE);
 	envp = g_environ_setenv(envp, "INOX_BOOT_MODE",
 				m->boot.mode == FIRMWARE_UEFI ? "uefi" : "bios", TRUE);
+	if (m->media_url)
+		envp = g_environ_setenv(envp, "INOX_MACHINE_MEDIA", m->media_url, TRUE);
 	struct child_spec spec = {
 		.argv = m->spec->command, .envp = envp, .output = m->spec->serial_log, .fd = -1};
 
@@ -212,8 +236,13 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
+	media_free(m->fetching);
 	child_end(m->child, STOP_GRACE);
 	qmp_free(m->qmp);
+	if (m->media_url && m->spec->kind == MACHINE_QEMU)
+		(void)unlink(m->spec->media);
+	g_free(m->media_url);
+	g_free(m->wanted_url);
 	loop_timer_free(m->kill_timer);
 	loop_timer_free(m->settle_timer);
 	machine_spec_free(m->spec);
@@ -255,6 +284,85 @@ void machine_set_boot(struct machine *m, const struct boot_override *boot)
 	/* It is for the next boot; the one that has just begun does not use it up. */
 	loop_timer_disarm(m->settle_timer);
 	tell_order(m);
+}
+
+bool machine_check_boot(const struct machine *m, const struct boot_override *boot, GError **error)
+{
+	return boot->target != BOOT_CD || boot->enabled == BOOT_DISABLED || m->media_url ||
+	       inox_error_set(error, INOX_ERROR_CONFLICT, "no medium is inserted");
+}
+
+/* ---- the optical drive */
+
+const char *machine_peek_media(const struct machine *m)
+{
+	return m->media_url;
+}
+
+static void media_is_in(struct machine *m, const char *url)
+{
+	m->media_url = g_strdup(url);
+	m->version++;
+	log_info(NULL, "medium inserted", F_STR("machine", m->spec->name));
+	if (m->qmp)
+		qmp_command(m->qmp, "blockdev-change-medium",
+			    json_pack("{s:s, s:s, s:s, s:s, s:b}", "id", QEMU_CD_ID, "filename",
+				      m->spec->media, "format", "raw", "read-only-mode",
+				      "read-only", "force", 1));
+	tell_order(m);
+}
+
+static void on_fetched(void *ctx, GBytes *bytes, const GError *failure)
+{
+	struct machine *m = ctx;
+	g_autoptr(GBytes) content = bytes;
+	g_autoptr(GError) reason = NULL, error = NULL;
+	gsize length = 0;
+	const char *data = content ? g_bytes_get_data(content, &length) : NULL;
+
+	g_clear_pointer(&m->fetching, media_free);
+	g_autofree char *url = g_steal_pointer(&m->wanted_url);
+
+	/* The medium may hold a token. */
+	if (!failure && !g_file_set_contents_full(m->spec->media, data, (gssize)length,
+						  G_FILE_SET_CONTENTS_CONSISTENT, 0600, &reason))
+		inox_error_set(&error, INOX_ERROR_IO, "the medium cannot be kept: %s",
+			       reason->message);
+	if (!failure && !error)
+		media_is_in(m, url);
+	m->on_media(m->on_media_ctx, failure ? failure : error);
+}
+
+void machine_insert_media(struct machine *m, const char *url, machine_media_fn done, void *ctx)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (m->media_url || m->fetching) {
+		inox_error_set(&error, INOX_ERROR_CONFLICT, "a medium is inserted");
+		done(ctx, error);
+	} else if (m->spec->kind == MACHINE_PROCESS) {
+		media_is_in(m, url);
+		done(ctx, NULL);
+	} else {
+		m->on_media = done;
+		m->on_media_ctx = ctx;
+		m->wanted_url = g_strdup(url);
+		m->fetching = media_fetch(m->l, url, on_fetched, m);
+	}
+}
+
+void machine_eject_media(struct machine *m)
+{
+	if (!m->media_url)
+		return;
+	g_clear_pointer(&m->media_url, g_free);
+	m->version++;
+	log_info(NULL, "medium ejected", F_STR("machine", m->spec->name));
+	if (m->qmp)
+		qmp_command(m->qmp, "eject", json_pack("{s:s, s:b}", "id", QEMU_CD_ID, "force", 1));
+	tell_order(m);
+	if (m->spec->kind == MACHINE_QEMU)
+		(void)unlink(m->spec->media);
 }
 
 /* ---- reset: one function per value, in a table */

@@ -59,6 +59,7 @@ static const struct key {
 	{"ovmf_code", KEY_PATH, AT(ovmf_code), NULL, 0, 0},
 	{"ovmf_vars", KEY_PATH, AT(ovmf_vars), NULL, 0, 0},
 	{"vars", KEY_PATH, AT(vars), NULL, 0, 0},
+	{"media", KEY_PATH, AT(media), NULL, 0, 0},
 	{"serial_log", KEY_PATH, AT(serial_log), NULL, 0, 0},
 	{"serial_socket", KEY_PATH, AT(serial_socket), NULL, 0, 0},
 	{"qemu", KEY_TEXT, AT(qemu), NULL, 0, 0},
@@ -277,6 +278,11 @@ static bool complete(struct reading *r, GError **error)
 
 		s->vars = g_build_filename(r->folder, file, NULL);
 	}
+	if (!s->media) {
+		g_autofree char *file = g_strconcat(s->name, ".media.iso", NULL);
+
+		s->media = g_build_filename(r->folder, file, NULL);
+	}
 	return true;
 }
 
@@ -349,7 +355,7 @@ void machine_spec_free(struct machine_spec *s)
 	char **texts[] = {&s->name,       &s->manufacturer,  &s->model,     &s->serial,
 			  &s->disk,       &s->disk_format,   &s->netdev,    &s->nic_model,
 			  &s->romfile,    &s->ovmf_code,     &s->ovmf_vars, &s->vars,
-			  &s->serial_log, &s->serial_socket, &s->qemu};
+			  &s->serial_log, &s->serial_socket, &s->qemu,      &s->media};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		g_free(*texts[i]);

@@ -29,6 +29,7 @@ struct machine_spec {
 	char *nic_model;
 	char *romfile;                      /* NULL: QEMU's own; "": none */
 	char *ovmf_code, *ovmf_vars, *vars; /* vars: this machine's copy */
+	char *media;                        /* where the inserted medium is kept */
 	char *serial_log, *serial_socket;   /* NULL: none */
 	char *qemu;
 	char **extra, **launcher, **command; /* NULL: none */

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "service.h"
 #include "tls.h"
+#include "web.h"
 
 #define CONNECTIONS_MAX     64
 #define SESSION_TIMEOUT_S   300
@@ -192,6 +193,7 @@ int main(int argc, char **argv)
 
 	log_setup("inox-bmc", LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
+	web_start();
 	bool ok = read_options(argc, argv, &o, &error);
 
 	if (ok && o.version)

@@ -6,12 +6,20 @@
 #include "jsons.h"
 
 /* bootindex of the first NIC; the disk is before or behind all of them. */
-#define NIC_INDEX       10
+#define NIC_INDEX 10
+/* Of the optical drive: in front of everything, or behind it; an empty drive is passed over. */
+#define CD_FIRST_INDEX  1
+#define CD_LAST_INDEX   (NIC_INDEX + MACHINE_MACS_MAX + 1)
 #define DISK_SERIAL_MAX 20
 
 int qemu_disk_index(bool disk_first)
 {
 	return disk_first ? NIC_INDEX - 1 : NIC_INDEX + MACHINE_MACS_MAX;
+}
+
+int qemu_cd_index(bool cd_first)
+{
+	return cd_first ? CD_FIRST_INDEX : CD_LAST_INDEX;
 }
 
 static void add(GPtrArray *argv, const char *option, char *value)
@@ -117,6 +125,20 @@ static void add_disk(GPtrArray *argv, const struct machine_spec *s, bool disk_fi
 	add_json(argv, "-device", device);
 }
 
+/* On a bus that the firmwares boot from and that the smallest kernels have a driver for. */
+static void add_cd(GPtrArray *argv, const struct machine_spec *s, bool cd_first, bool has_media)
+{
+	json_t *device = json_pack("{s:s, s:s, s:s, s:i}", "driver", "scsi-cd", "id", QEMU_CD_ID,
+				   "bus", "cdbus.0", "bootindex", qemu_cd_index(cd_first));
+
+	add(argv, "-device", g_strdup("virtio-scsi-pci,id=cdbus"));
+	if (has_media) {
+		add_json(argv, "-blockdev", file_node("media0", "raw", s->media, true));
+		json_object_set_new(device, "drive", json_string("media0"));
+	}
+	add_json(argv, "-device", device);
+}
+
 static void add_nic(GPtrArray *argv, const struct machine_spec *s, unsigned i, const char *backend)
 {
 	g_autofree char *id = g_strdup_printf("nic%u", i);
@@ -151,8 +173,8 @@ static void add_nics(GPtrArray *argv, const struct machine_spec *s)
 	}
 }
 
-char **qemu_make_argv(const struct machine_spec *s, enum machine_firmware firmware, bool disk_first,
-		      int fd)
+char **qemu_make_argv(const struct machine_spec *s, enum machine_firmware firmware,
+		      struct qemu_order order, bool has_media, int fd)
 {
 	GPtrArray *argv = g_ptr_array_new();
 
@@ -163,7 +185,8 @@ char **qemu_make_argv(const struct machine_spec *s, enum machine_firmware firmwa
 	add(argv, "-chardev", g_strdup_printf("socket,id=qmp0,fd=%d", fd));
 	add(argv, "-mon", g_strdup("chardev=qmp0,mode=control"));
 	add_serial(argv, s);
-	add_disk(argv, s, disk_first);
+	add_disk(argv, s, order.disk_first);
+	add_cd(argv, s, order.cd_first, has_media);
 	add_nics(argv, s);
 	for (char **word = s->extra; word && *word; word++)
 		add(argv, *word, NULL);

@@ -11,6 +11,7 @@ const char *const resource_target_text[BOOT_TARGET_COUNT] = {
 	[BOOT_NONE] = "None",
 	[BOOT_PXE] = "Pxe",
 	[BOOT_HDD] = "Hdd",
+	[BOOT_CD] = "Cd",
 };
 const char *const resource_enabled_text[BOOT_ENABLED_COUNT] = {
 	[BOOT_DISABLED] = "Disabled",
@@ -75,12 +76,15 @@ json_t *resource_session(const char *id, const char *username)
 	return r;
 }
 
-json_t *resource_manager(void)
+json_t *resource_manager(bool alone)
 {
 	json_t *r = make(ROOT "/Managers/1", "#Manager.v1_10_0.Manager", "1", "inox-bmc");
 
 	json_object_set_new(r, "ManagerType", json_string("BMC"));
 	json_object_set_new(r, "FirmwareVersion", json_string(INOX_VERSION));
+	/* Older BMCs have virtual media here: with one machine it is clear whose they are. */
+	if (alone)
+		json_object_set_new(r, "VirtualMedia", link_to(SYSTEMS "/1/VirtualMedia"));
 	json_object_set_new(r, "Status", healthy());
 	return r;
 }
@@ -145,6 +149,7 @@ json_t *resource_system(const struct machine *m, const char *id)
 	const struct machine_spec *s = machine_peek_spec(m);
 	g_autofree char *path = g_strconcat(SYSTEMS "/", id, NULL);
 	g_autofree char *nics = g_strconcat(path, "/EthernetInterfaces", NULL);
+	g_autofree char *media = g_strconcat(path, "/VirtualMedia", NULL);
 	g_autofree char *reset = g_strconcat(path, "/Actions/ComputerSystem.Reset", NULL);
 	g_autofree char *etag = resource_etag(m);
 	json_t *r = make(path, "#ComputerSystem.v1_13_0.ComputerSystem", id, s->name);
@@ -162,6 +167,7 @@ json_t *resource_system(const struct machine *m, const char *id)
 			    json_pack("{s:f}", "TotalSystemMemoryGiB", s->memory_mib / 1024.0));
 	json_object_set_new(r, "Boot", make_boot(m));
 	json_object_set_new(r, "EthernetInterfaces", link_to(nics));
+	json_object_set_new(r, "VirtualMedia", link_to(media));
 	json_object_set_new(r, "Links",
 			    json_pack("{s:[o], s:[o]}", "ManagedBy", link_to(ROOT "/Managers/1"),
 				      "Chassis", link_to(ROOT "/Chassis/1")));
@@ -169,6 +175,26 @@ json_t *resource_system(const struct machine *m, const char *id)
 			    json_pack("{s:{s:s, s:o}}", "#ComputerSystem.Reset", "target", reset,
 				      "ResetType@Redfish.AllowableValues",
 				      texts(resource_reset_text, MACHINE_RESET_COUNT)));
+	return r;
+}
+
+json_t *resource_media(const struct machine *m, const char *system_id)
+{
+	g_autofree char *path =
+		g_strconcat(SYSTEMS "/", system_id, "/VirtualMedia/" MEDIA_ID, NULL);
+	g_autofree char *insert = g_strconcat(path, "/Actions/VirtualMedia.InsertMedia", NULL);
+	g_autofree char *eject = g_strconcat(path, "/Actions/VirtualMedia.EjectMedia", NULL);
+	const char *url = machine_peek_media(m);
+	json_t *r = make(path, "#VirtualMedia.v1_3_0.VirtualMedia", MEDIA_ID, "Virtual CD");
+
+	json_object_set_new(r, "MediaTypes", json_pack("[s, s]", "CD", "DVD"));
+	json_object_set_new(r, "Inserted", json_boolean(url != NULL));
+	json_object_set_new(r, "Image", url ? json_string(url) : json_null());
+	json_object_set_new(r, "ConnectedVia", json_string(url ? "URI" : "NotConnected"));
+	json_object_set_new(r, "WriteProtected", json_true());
+	json_object_set_new(r, "Actions",
+			    json_pack("{s:{s:s}, s:{s:s}}", "#VirtualMedia.InsertMedia", "target",
+				      insert, "#VirtualMedia.EjectMedia", "target", eject));
 	return r;
 }
 

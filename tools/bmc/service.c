@@ -5,6 +5,7 @@
 #include "answer.h"
 #include "errors.h"
 #include "jsons.h"
+#include "media.h"
 #include "resources.h"
 
 #define SEGMENTS_MAX 12
@@ -102,7 +103,7 @@ static void get_managers(struct call *c)
 
 static void get_manager(struct call *c)
 {
-	answer_json(c->rq, 200, resource_manager());
+	answer_json(c->rq, 200, resource_manager(c->service->machine_count == 1));
 }
 
 static void get_chassis_list(struct call *c)
@@ -261,6 +262,7 @@ static bool read_boot(struct call *c, json_t *object, struct boot_override *b)
 static void patch_system(struct call *c)
 {
 	static const char *const known[] = {"Boot", NULL};
+	g_autoptr(GError) error = NULL;
 	struct boot_override b = *machine_peek_boot(c->machine);
 	g_autoptr(json_t) body = read_body(c);
 
@@ -278,6 +280,10 @@ static void patch_system(struct call *c)
 	}
 	if (!read_boot(c, boot, &b))
 		return;
+	if (!machine_check_boot(c->machine, &b, &error)) {
+		answer_error(c->rq, ANSWER_CONFLICT, error->message, NULL);
+		return;
+	}
 	machine_set_boot(c->machine, &b);
 	get_system(c);
 }
@@ -336,6 +342,106 @@ static void get_nic(struct call *c)
 		answer_error(c->rq, ANSWER_NOT_FOUND, http_request_path(c->rq), NULL);
 }
 
+/* ---- virtual media */
+
+static void get_media_list(struct call *c)
+{
+	static const char *const ids[] = {MEDIA_ID};
+	g_autofree char *path = g_strconcat(SYSTEMS "/", c->id[0], "/VirtualMedia", NULL);
+
+	answer_json(c->rq, 200,
+		    resource_collection(path, "#VirtualMediaCollection.VirtualMediaCollection", ids,
+					1));
+}
+
+/* False when the path names another slot than the one there is; it was answered then. */
+static bool is_our_slot(struct call *c)
+{
+	if (strcmp(c->id[1], MEDIA_ID) == 0)
+		return true;
+	answer_error(c->rq, ANSWER_NOT_FOUND, http_request_path(c->rq), NULL);
+	return false;
+}
+
+static void get_media(struct call *c)
+{
+	if (is_our_slot(c))
+		answer_json(c->rq, 200, resource_media(c->machine, c->id[0]));
+}
+
+/* A request that is answered when its medium is there; the client may go away first. */
+struct insertion {
+	struct http_request *rq;
+};
+
+static void on_client_gone(void *ctx)
+{
+	((struct insertion *)ctx)->rq = NULL;
+}
+
+static void on_inserted(void *ctx, const GError *error)
+{
+	g_autofree struct insertion *i = ctx;
+	struct http_request *rq = i->rq;
+
+	if (!rq)
+		return;
+	http_request_on_gone(rq, NULL, NULL);
+	if (!error)
+		answer_empty(rq);
+	else
+		answer_error(rq,
+			     g_error_matches(error, INOX_ERROR, INOX_ERROR_CONFLICT)
+				     ? ANSWER_CONFLICT
+				     : ANSWER_INTERNAL,
+			     error->message, NULL);
+}
+
+/* The URL in a body that is otherwise as it should be; NULL when it was answered. */
+static const char *read_image(struct call *c, json_t *body)
+{
+	static const char *const known[] = {"Image",          "Inserted", "WriteProtected",
+					    "UserName",       "Password", "TransferProtocolType",
+					    "TransferMethod", NULL};
+	const json_t *image = json_object_get(body, "Image");
+	const char *url = json_string_value(image);
+
+	if (!only_keys(c, body, known))
+		return NULL;
+	if (!url)
+		answer_error(c->rq, image ? ANSWER_WRONG_TYPE : ANSWER_MISSING, "Image", NULL);
+	else if (!media_url_is_valid(url))
+		answer_error(c->rq, ANSWER_NOT_IN_LIST, "of a URL", "Image");
+	else
+		return url;
+	return NULL;
+}
+
+static void post_insert(struct call *c)
+{
+	g_autoptr(json_t) body = is_our_slot(c) ? read_body(c) : NULL;
+	const char *url = body ? read_image(c, body) : NULL;
+
+	if (!url)
+		return;
+	struct insertion *i = g_new0(struct insertion, 1);
+
+	i->rq = c->rq;
+	http_request_on_gone(c->rq, on_client_gone, i);
+	machine_insert_media(c->machine, url, on_inserted, i);
+}
+
+static void post_eject(struct call *c)
+{
+	static const char *const known[] = {NULL};
+	g_autoptr(json_t) body = is_our_slot(c) ? read_body(c) : NULL;
+
+	if (!body || !only_keys(c, body, known))
+		return;
+	machine_eject_media(c->machine);
+	answer_empty(c->rq);
+}
+
 /* ---- routes */
 
 static const struct route routes[] = {
@@ -352,6 +458,10 @@ static const struct route routes[] = {
 	{"POST", SYSTEMS "/*/Actions/ComputerSystem.Reset", post_reset, false},
 	{"GET", SYSTEMS "/*/EthernetInterfaces", get_nics, false},
 	{"GET", SYSTEMS "/*/EthernetInterfaces/*", get_nic, false},
+	{"GET", SYSTEMS "/*/VirtualMedia", get_media_list, false},
+	{"GET", SYSTEMS "/*/VirtualMedia/*", get_media, false},
+	{"POST", SYSTEMS "/*/VirtualMedia/*/Actions/VirtualMedia.InsertMedia", post_insert, false},
+	{"POST", SYSTEMS "/*/VirtualMedia/*/Actions/VirtualMedia.EjectMedia", post_eject, false},
 	{"GET", ROOT "/Managers", get_managers, false},
 	{"GET", ROOT "/Managers/1", get_manager, false},
 	{"GET", ROOT "/Chassis", get_chassis_list, false},
