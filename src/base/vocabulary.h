@@ -28,10 +28,12 @@
 	X(BOOT_MODE_BIOS, "bios")       \
 	X(BOOT_MODE_UEFI, "uefi")
 
-#define BMC_OPERATION_LIST(X)         \
-	X(BMC_GET_POWER, "get power") \
-	X(BMC_SET_POWER, "set power") \
-	X(BMC_SET_BOOT, "set boot device")
+#define BMC_OPERATION_LIST(X)               \
+	X(BMC_GET_POWER, "get power")       \
+	X(BMC_SET_POWER, "set power")       \
+	X(BMC_SET_BOOT, "set boot device")  \
+	X(BMC_INSERT_MEDIA, "insert media") \
+	X(BMC_EJECT_MEDIA, "eject media")
 
 /* driver_info.redfish_auth_type */
 #define BMC_AUTH_LIST(X)               \

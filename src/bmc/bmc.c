@@ -63,6 +63,15 @@ static void look_again(struct job *j, const struct driver *d, const struct bmc_t
 		j->power = POWER_UNKNOWN;
 }
 
+static bool insert_media(const struct driver *d, const struct bmc_target *t, const char *url,
+			 GError **error)
+{
+	if (!g_str_has_prefix(url, "http://") && !g_str_has_prefix(url, "https://"))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "the medium's URL is not http:// or https://");
+	return d->insert_media(t, url, error);
+}
+
 static bool carry_out(struct job *j, const struct driver *d, const struct bmc_target *t,
 		      GError **error)
 {
@@ -74,6 +83,8 @@ static bool carry_out(struct job *j, const struct driver *d, const struct bmc_ta
 	case BMC_SET_BOOT:
 		return d->set_boot(t, (enum boot_device)rq->device, rq->persistent,
 				   (enum boot_mode)rq->boot_mode, error);
+	case BMC_INSERT_MEDIA: return insert_media(d, t, rq->media_url, error);
+	case BMC_EJECT_MEDIA: return d->eject_media(t, error);
 	case BMC_SET_POWER:
 		if (!d->set_power(t, (enum power_target)rq->power, error))
 			return false;

@@ -31,6 +31,10 @@ struct driver {
 	bool (*set_power)(const struct bmc_target *t, enum power_target target, GError **error);
 	bool (*set_boot)(const struct bmc_target *t, enum boot_device device, bool persistent,
 			 enum boot_mode mode, GError **error);
+	/* Into the optical drive, in place of what is in it; true when the BMC reports it there.  The URL
+	 * is a secret: no error has it. */
+	bool (*insert_media)(const struct bmc_target *t, const char *url, GError **error);
+	bool (*eject_media)(const struct bmc_target *t, GError **error); /* true if it is empty */
 };
 
 const struct driver *driver_find(const char *name); /* NULL if there is none */

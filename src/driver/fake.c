@@ -65,9 +65,26 @@ static bool set_boot(const struct bmc_target *t, enum boot_device device, bool p
 	return true;
 }
 
+static bool insert_media(const struct bmc_target *t, const char *url, GError **error)
+{
+	(void)t;
+	(void)url;
+	(void)error;
+	return true;
+}
+
+static bool eject_media(const struct bmc_target *t, GError **error)
+{
+	(void)t;
+	(void)error;
+	return true;
+}
+
 const struct driver fake_driver = {
 	.name = "fake-hardware",
 	.get_power = get_power,
 	.set_power = set_power,
 	.set_boot = set_boot,
+	.insert_media = insert_media,
+	.eject_media = eject_media,
 };

@@ -5,6 +5,7 @@
 #include "errors.h"
 #include "jsons.h"
 #include "redfish_client.h"
+#include "redfish_media.h"
 #include "redfish_parse.h"
 
 /* The link of the only system of the BMC; the caller frees it. */
@@ -191,9 +192,29 @@ static bool set_boot(const struct bmc_target *t, enum boot_device device, bool p
 	return once && redfish_client_patch(c, link, once, system.etag, error);
 }
 
+static bool insert_media(const struct bmc_target *t, const char *url, GError **error)
+{
+	g_autoptr(redfish_client) c = NULL;
+	g_autofree char *link = NULL;
+	g_auto(redfish_system) system = {0};
+
+	return begin(t, &c, &link, &system, error) && redfish_media_insert(c, &system, url, error);
+}
+
+static bool eject_media(const struct bmc_target *t, GError **error)
+{
+	g_autoptr(redfish_client) c = NULL;
+	g_autofree char *link = NULL;
+	g_auto(redfish_system) system = {0};
+
+	return begin(t, &c, &link, &system, error) && redfish_media_eject(c, &system, error);
+}
+
 const struct driver redfish_driver = {
 	.name = "redfish",
 	.get_power = get_power,
 	.set_power = set_power,
 	.set_boot = set_boot,
+	.insert_media = insert_media,
+	.eject_media = eject_media,
 };

@@ -19,10 +19,8 @@ const char *const reset_type_text[RESET_TYPE_COUNT] = {
 };
 
 static const char *const target_text[OVERRIDE_TARGET_COUNT] = {
-	[OVERRIDE_NONE] = "None",
-	[OVERRIDE_PXE] = "Pxe",
-	[OVERRIDE_HDD] = "Hdd",
-	[OVERRIDE_CD] = "Cd",
+	[OVERRIDE_NONE] = "None", [OVERRIDE_PXE] = "Pxe",      [OVERRIDE_HDD] = "Hdd",
+	[OVERRIDE_CD] = "Cd",     [OVERRIDE_USB_CD] = "UsbCd",
 };
 static const char *const enabled_text[OVERRIDE_ENABLED_COUNT] = {
 	[OVERRIDE_DISABLED] = "Disabled",
@@ -39,7 +37,7 @@ static const struct {
 	const char *manufacturer;
 	unsigned quirks;
 } quirk_table[] = {
-	{"supermicro", QUIRK_ALWAYS_ENABLED},
+	{"supermicro", QUIRK_ALWAYS_ENABLED | QUIRK_USB_CD},
 	{"american megatrends", QUIRK_ALWAYS_ENABLED | QUIRK_ALWAYS_MODE},
 	{"asrockrack", QUIRK_ALWAYS_ENABLED | QUIRK_ALWAYS_MODE},
 };
@@ -78,7 +76,7 @@ bool redfish_link_is_valid(const char *link)
 	       !g_str_has_suffix(link, "/.");
 }
 
-static json_t *parse_resource(const char *text, size_t length, const char *what, GError **error)
+json_t *redfish_parse_resource(const char *text, size_t length, const char *what, GError **error)
 {
 	g_autoptr(GError) reason = NULL;
 	g_autoptr(json_t) value =
@@ -151,7 +149,7 @@ static struct allowed read_allowed(const json_t *object, const char *key, const 
 
 bool redfish_parse_root(const char *text, size_t length, struct redfish_root *ret, GError **error)
 {
-	g_autoptr(json_t) root = parse_resource(text, length, "service root", error);
+	g_autoptr(json_t) root = redfish_parse_resource(text, length, "service root", error);
 
 	if (!root)
 		return false;
@@ -167,7 +165,7 @@ bool redfish_parse_root(const char *text, size_t length, struct redfish_root *re
 bool redfish_parse_collection(const char *text, size_t length, struct redfish_collection *ret,
 			      GError **error)
 {
-	g_autoptr(json_t) c = parse_resource(text, length, "collection", error);
+	g_autoptr(json_t) c = redfish_parse_resource(text, length, "collection", error);
 
 	if (!c)
 		return false;
@@ -178,7 +176,17 @@ bool redfish_parse_collection(const char *text, size_t length, struct redfish_co
 	int64_t listed = (int64_t)json_array_size(members);
 	int64_t counted = json_peek_integer(c, "Members@odata.count", listed);
 
+	g_autoptr(GPtrArray) links = g_ptr_array_new();
+
+	for (size_t i = 0; i < MIN(json_array_size(members), REDFISH_MEMBERS_MAX); i++) {
+		char *link = dup_link(json_array_get(members, i));
+
+		if (link)
+			g_ptr_array_add(links, link);
+	}
+	g_ptr_array_add(links, NULL);
 	*ret = (struct redfish_collection){
+		.members = (char **)g_ptr_array_free(g_steal_pointer(&links), FALSE),
 		.count = (unsigned)CLAMP(MAX(listed, counted), 0, G_MAXINT),
 		.first = dup_link(json_array_get(members, 0)),
 	};
@@ -242,7 +250,7 @@ static enum power_state read_power(const json_t *system)
 bool redfish_parse_system(const char *text, size_t length, struct redfish_system *ret,
 			  GError **error)
 {
-	g_autoptr(json_t) system = parse_resource(text, length, "system", error);
+	g_autoptr(json_t) system = redfish_parse_resource(text, length, "system", error);
 
 	if (!system)
 		return false;
@@ -251,7 +259,11 @@ bool redfish_parse_system(const char *text, size_t length, struct redfish_system
 		return inox_error_set(error, INOX_ERROR_PEER, "system: there is no PowerState");
 	const char *etag = json_peek_string(system, "@odata.etag");
 
+	const json_t *links = json_peek_object(system, "Links");
+
 	*ret = (struct redfish_system){
+		.media = dup_link(json_peek_object(system, "VirtualMedia")),
+		.manager = dup_link(json_array_get(json_peek_array(links, "ManagedBy"), 0)),
 		.power = read_power(system),
 		.quirks = read_quirks(system),
 		.etag = redfish_etag_is_valid(etag) ? g_strdup(etag) : NULL,
@@ -261,9 +273,19 @@ bool redfish_parse_system(const char *text, size_t length, struct redfish_system
 	return true;
 }
 
+bool redfish_parse_media_link(const char *text, size_t length, char **ret, GError **error)
+{
+	g_autoptr(json_t) manager = redfish_parse_resource(text, length, "manager", error);
+
+	if (!manager)
+		return false;
+	*ret = dup_link(json_peek_object(manager, "VirtualMedia"));
+	return true;
+}
+
 bool redfish_parse_action_info(const char *text, size_t length, struct allowed *ret, GError **error)
 {
-	g_autoptr(json_t) info = parse_resource(text, length, "action info", error);
+	g_autoptr(json_t) info = redfish_parse_resource(text, length, "action info", error);
 	json_t *parameter;
 	size_t i;
 
@@ -384,9 +406,13 @@ json_t *redfish_make_override(const struct redfish_system *system, enum boot_dev
 					: persistent            ? OVERRIDE_CONTINUOUS
 								: OVERRIDE_ONCE;
 	enum boot_mode wanted = mode == BOOT_MODE_UNKNOWN ? system->mode : mode;
+	bool usb_cd = system->targets.known && system->targets.mask & 1u << OVERRIDE_USB_CD;
 	bool always_mode = system->quirks & QUIRK_ALWAYS_MODE && wanted != BOOT_MODE_UNKNOWN;
 	enum override_mode value = wanted == BOOT_MODE_UEFI ? OVERRIDE_UEFI : OVERRIDE_LEGACY;
 
+	if (target == OVERRIDE_CD && usb_cd &&
+	    (system->quirks & QUIRK_USB_CD || !is_allowed(&system->targets, OVERRIDE_CD)))
+		target = OVERRIDE_USB_CD;
 	/* None ends an override; a BMC that does not list it takes Disabled alone. */
 	if (target != OVERRIDE_NONE && !is_allowed(&system->targets, target)) {
 		inox_error_set(error, INOX_ERROR_UNSUPPORTED,
@@ -420,6 +446,7 @@ void redfish_root_clear(struct redfish_root *r)
 void redfish_collection_clear(struct redfish_collection *c)
 {
 	g_free(c->first);
+	g_strfreev(c->members);
 	*c = (struct redfish_collection){0};
 }
 
@@ -437,6 +464,8 @@ void redfish_system_clear(struct redfish_system *s)
 	redfish_allowed_clear(&s->resets);
 	g_free(s->reset_target);
 	g_free(s->action_info);
+	g_free(s->media);
+	g_free(s->manager);
 	g_free(s->etag);
 	*s = (struct redfish_system){0};
 }

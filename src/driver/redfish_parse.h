@@ -37,6 +37,7 @@ enum override_target {
 	OVERRIDE_PXE,
 	OVERRIDE_HDD,
 	OVERRIDE_CD,
+	OVERRIDE_USB_CD, /* where some BMCs have their virtual drive */
 	OVERRIDE_TARGET_COUNT
 };
 enum override_enabled {
@@ -58,7 +59,10 @@ struct allowed {
 enum quirk {
 	QUIRK_ALWAYS_ENABLED = 1 << 0, /* forgets the override unless Enabled is sent each time */
 	QUIRK_ALWAYS_MODE = 1 << 1,    /* refuses an override without Mode */
+	QUIRK_USB_CD = 1 << 2,         /* UsbCd is the virtual drive, Cd another one */
 };
+
+#define REDFISH_MEMBERS_MAX 16
 
 struct redfish_root {
 	char *systems;  /* link, NULL if there is none */
@@ -68,6 +72,7 @@ struct redfish_root {
 struct redfish_collection {
 	unsigned count; /* as the BMC counts */
 	char *first;    /* link of the first member, NULL if there is none */
+	char **members; /* the usable links of the first REDFISH_MEMBERS_MAX */
 };
 
 struct redfish_system {
@@ -78,6 +83,8 @@ struct redfish_system {
 	struct allowed targets, enableds, modes, resets;
 	char *reset_target; /* link for POST, NULL if there is no reset action */
 	char *action_info;  /* link with the allowable values, NULL if there is none */
+	char *media;        /* link of the virtual media, NULL if there is none */
+	char *manager;      /* link of the first manager, NULL if there is none */
 	char *etag;         /* @odata.etag, NULL if there is none */
 	unsigned quirks;
 };
@@ -96,6 +103,11 @@ bool redfish_parse_collection(const char *text, size_t length, struct redfish_co
 			      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool redfish_parse_system(const char *text, size_t length, struct redfish_system *ret,
 			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Link of a manager's virtual media; *ret NULL if it has none. */
+bool redfish_parse_media_link(const char *text, size_t length, char **ret,
+			      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Any resource: an object, within the limits; a new reference.  `what` is for the error's sentence. */
+json_t *redfish_parse_resource(const char *text, size_t length, const char *what, GError **error);
 /* AllowableValues of the parameter ResetType. */
 bool redfish_parse_action_info(const char *text, size_t length, struct allowed *ret,
 			       GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -3,6 +3,7 @@
 
 #include "redfish_client.h"
 #include "redfish_parse.h"
+#include "redfish_slot.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length);
 
@@ -56,6 +57,22 @@ static void fuzz_refusal(const char *text, size_t length)
 	g_assert_true(!r.text || !strpbrk(r.text, "\r\n"));
 }
 
+static void fuzz_slot(const char *text, size_t length)
+{
+	g_auto(redfish_slot) s = {0};
+
+	if (redfish_parse_slot(text, length, &s, NULL))
+		g_assert_true((!s.insert || s.insert[0] == '/') && (!s.eject || s.eject[0] == '/'));
+}
+
+static void fuzz_media_link(const char *text, size_t length)
+{
+	g_autofree char *link = NULL;
+
+	if (redfish_parse_media_link(text, length, &link, NULL))
+		g_assert_true(!link || link[0] == '/');
+}
+
 static void fuzz_address(const char *text, size_t length)
 {
 	g_autofree char *address = g_strndup(text, length);
@@ -71,8 +88,8 @@ static void fuzz_address(const char *text, size_t length)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 {
 	static void (*const targets[])(const char *text, size_t length) = {
-		fuzz_root,        fuzz_collection, fuzz_system,
-		fuzz_action_info, fuzz_refusal,    fuzz_address,
+		fuzz_root,    fuzz_collection, fuzz_system, fuzz_action_info,
+		fuzz_refusal, fuzz_address,    fuzz_slot,   fuzz_media_link,
 	};
 
 	if (length > 0)

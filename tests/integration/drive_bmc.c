@@ -72,6 +72,7 @@ static void send_request(struct drive *d, const json_t *fields)
 		.device = (uint32_t)boot_device_parse(text_or(fields, "device", "none")),
 		.persistent = json_peek_bool(fields, "persistent", false),
 		.boot_mode = (uint32_t)boot_mode_parse(text_or(fields, "boot_mode", "unknown")),
+		.media_url = g_strdup(text_or(fields, "media_url", "")),
 		.timeout_s = (uint32_t)json_peek_integer(fields, "timeout_s", 20),
 	};
 	g_strlcpy(m.bmc_request.node.s, node, sizeof(m.bmc_request.node.s));

@@ -6,6 +6,7 @@
 #include "redfish_client.h"
 #include "redfish_parse.h"
 #include "redfish_session.h"
+#include "redfish_slot.h"
 
 static const char system_text[] =
 	"{\"@odata.id\": \"/redfish/v1/Systems/1\", \"@odata.etag\": \"W/\\\"7\\\"\","
@@ -25,7 +26,7 @@ static void test_system(void)
 	g_assert_cmpint(s.enabled, ==, OVERRIDE_ONCE);
 	g_assert_cmpstr(s.etag, ==, "W/\"7\"");
 	g_assert_cmpstr(s.reset_target, ==, "/redfish/v1/Systems/1/r");
-	g_assert_cmpuint(s.quirks, ==, QUIRK_ALWAYS_ENABLED);
+	g_assert_cmpuint(s.quirks, ==, QUIRK_ALWAYS_ENABLED | QUIRK_USB_CD);
 	g_assert_cmpuint(s.resets.mask, ==,
 			 1u << RESET_ON | 1u << RESET_FORCE_OFF | 1u << RESET_POWER_CYCLE);
 	g_assert_cmpstr(s.resets.text, ==, "On, ForceOff, PowerCycle, Nmi");
@@ -343,6 +344,82 @@ static void test_fake(void)
 	g_assert_null(driver_find("ipmi"));
 }
 
+static bool parse_slot(const char *text, struct redfish_slot *ret, GError **error)
+{
+	return redfish_parse_slot(text, strlen(text), ret, error);
+}
+
+static void test_slot(void)
+{
+	static const char text[] =
+		"{\"MediaTypes\": [\"USBStick\", \"DVD\"], \"Inserted\": true, \"Image\": \"http://a/b\","
+		" \"Actions\": {\"#VirtualMedia.InsertMedia\": {\"target\": \"/x/insert\"},"
+		" \"#VirtualMedia.EjectMedia\": {\"target\": \"http://elsewhere/eject\"}}}";
+	g_auto(redfish_slot) slot = {0}, floppy = {0}, none = {0};
+	g_autoptr(GError) error = NULL;
+
+	g_assert_true(parse_slot(text, &slot, NULL));
+	g_assert_true(slot.optical && slot.inserted);
+	g_assert_cmpstr(slot.insert, ==, "/x/insert");
+	g_assert_null(slot.eject); /* leads to another machine */
+	g_assert_true(redfish_slot_holds(&slot, "http://a/b"));
+	g_assert_false(redfish_slot_holds(&slot, "http://a/c"));
+	g_assert_true(
+		parse_slot("{\"MediaTypes\": [\"Floppy\", 7], \"Image\": \"\"}", &floppy, NULL));
+	g_assert_false(floppy.optical || floppy.inserted || floppy.image);
+	g_assert_false(redfish_slot_holds(&floppy, "http://a/b"));
+	g_assert_false(parse_slot("{}", &none, &error));
+	g_assert_error(error, INOX_ERROR, INOX_ERROR_PEER);
+}
+
+static void test_hidden_url(void)
+{
+	static const char url[] = "http://10.0.0.1:80/once/0123456789abcdef/boot.iso";
+	static const struct {
+		const char *text, *shown;
+	} cases[] = {
+		{"no such host", "no such host"},
+		{"cannot read http://10.0.0.1:80/once/0123456789abcdef/boot.iso today",
+		 "cannot read (URL) today"},
+		{"cannot read http://10.0.0.1:80/once/01234", "cannot read (URL)"},
+		{"GET /once/0123456789abcdef/boot.iso: 404, /once/01", "GET (URL) 404, (URL)"},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *shown = redfish_hide_url(cases[i].text, url);
+
+		g_assert_cmpstr(shown, ==, cases[i].shown);
+	}
+}
+
+static void test_drive_of_usb(void)
+{
+	static const struct {
+		const char *manufacturer, *targets, *wanted;
+	} cases[] = {
+		{"Dell", "\"Cd\", \"UsbCd\"", "Cd"},
+		{"Supermicro", "\"Cd\", \"UsbCd\"", "UsbCd"},
+		{"Supermicro", "\"Cd\"", "Cd"},
+		{"Other", "\"UsbCd\"", "UsbCd"},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *system = g_strdup_printf(
+			"{\"PowerState\": \"On\", \"Manufacturer\": \"%s\", \"Boot\": {"
+			"\"BootSourceOverrideTarget@Redfish.AllowableValues\": [%s]}}",
+			cases[i].manufacturer, cases[i].targets);
+		g_auto(redfish_system) s = {0};
+
+		g_assert_true(redfish_parse_system(system, strlen(system), &s, NULL));
+		g_autoptr(json_t) body = redfish_make_override(&s, BOOT_DEVICE_CDROM, false,
+							       BOOT_MODE_UNKNOWN, NULL);
+
+		g_assert_cmpstr(json_peek_string(json_peek_object(body, "Boot"),
+						 "BootSourceOverrideTarget"),
+				==, cases[i].wanted);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -360,6 +437,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/redfish/addresses are numeric", test_address);
 	g_test_add_func("/redfish/only allowed ranges are dialled", test_allowed);
 	g_test_add_func("/redfish/a session has one owner and one password", test_sessions);
+	g_test_add_func("/redfish/a slot for media is read", test_slot);
+	g_test_add_func("/redfish/no error repeats a medium's URL", test_hidden_url);
+	g_test_add_func("/redfish/the virtual drive may be a USB drive", test_drive_of_usb);
 	g_test_add_func("/fake/power is remembered and starts as off", test_fake);
 	return g_test_run();
 }
