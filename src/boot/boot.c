@@ -1,14 +1,13 @@
 #include "boot.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "channel.h"
 #include "delivery.h"
 #include "errors.h"
 #include "log.h"
+#include "pool.h"
 
 #define LANES 4
 /* Requests that may wait: far more than nodes boot at a time, little enough memory. */
@@ -25,11 +24,12 @@ struct boot_worker {
 	struct shelf *shelf;
 	struct script_site site;
 	char *http_url, *kernel, *ramdisk;
-	GThreadPool *lanes[LANES];
-	GAsyncQueue *done;
-	int done_fd;
-	struct loop_watch *done_watch;
-	unsigned pending;
+	struct lane {
+		struct boot_worker *worker;
+		struct pool *pool; /* of one thread */
+		struct loop_watch *watch;
+	} lanes[LANES];
+	GHashTable *jobs; /* all that are in a lane */
 };
 
 static void job_free(void *data)
@@ -46,7 +46,6 @@ static void job_run(void *data, void *ctx)
 {
 	struct job *j = data;
 	struct boot_worker *w = ctx;
-	static const uint64_t one = 1;
 
 	bool good =
 		j->request.type == MESSAGE_boot_publish
@@ -54,9 +53,6 @@ static void job_run(void *data, void *ctx)
 			: delivery_withdraw(w->shelf, &j->request.boot_withdraw, &j->error);
 
 	g_assert(good == !j->error);
-	g_async_queue_push(w->done, j);
-	while (write(w->done_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
 }
 
 /* The same request may succeed later without anybody changing anything but the boot host. */
@@ -106,17 +102,13 @@ static void answer(struct boot_worker *w, const struct message *request, const G
 
 static void on_done(void *ctx, bool readable, bool writable)
 {
-	struct boot_worker *w = ctx;
-	uint64_t count;
+	struct lane *lane = ctx;
 	struct job *j;
 
 	(void)readable, (void)writable;
-	if (read(w->done_fd, &count, sizeof(count)) < 0)
-		return; /* EAGAIN: an earlier turn took them */
-	while ((j = g_async_queue_try_pop(w->done))) {
-		w->pending--;
-		answer(w, &j->request, j->error);
-		job_free(j);
+	while ((j = pool_take(lane->pool))) {
+		answer(lane->worker, &j->request, j->error);
+		g_hash_table_remove(lane->worker->jobs, j);
 	}
 }
 
@@ -124,9 +116,9 @@ static void enqueue(struct boot_worker *w, struct message *m, const struct uuid 
 {
 	g_autoptr(GError) error = NULL;
 
-	if (w->pending >= QUEUE_MAX) {
-		inox_error_set(&error, INOX_ERROR_BUSY, "%u requests wait for the boot host",
-			       w->pending);
+	if (g_hash_table_size(w->jobs) >= QUEUE_MAX) {
+		inox_error_set(&error, INOX_ERROR_BUSY, "%d requests wait for the boot host",
+			       QUEUE_MAX);
 		answer(w, m, error);
 		return;
 	}
@@ -135,8 +127,8 @@ static void enqueue(struct boot_worker *w, struct message *m, const struct uuid 
 
 	j->request = *m;
 	*m = (struct message){.type = MESSAGE_NONE};
-	w->pending++;
-	g_thread_pool_push(w->lanes[lane], j, NULL);
+	g_hash_table_add(w->jobs, j);
+	pool_push(w->lanes[lane].pool, j);
 }
 
 static void on_message(void *ctx, struct message *m, int fd)
@@ -191,21 +183,17 @@ struct boot_worker *boot_worker_new(struct loop *l, const struct config *c, int 
 
 	w->l = l;
 	w->channel = channel_new(l, channel_fd, on_message, on_closed, w);
-	w->done = g_async_queue_new_full(job_free);
-	w->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (w->done_fd < 0) {
-		inox_error_set_errno(error, errno, "create an eventfd");
-		return NULL;
-	}
-	w->done_watch = loop_watch_new(l, w->done_fd, on_done, w);
-	loop_watch_set(w->done_watch, true, false);
+	w->jobs = g_hash_table_new_full(NULL, NULL, job_free, NULL);
 	w->shelf = shelf_new(c, error);
 	if (!w->shelf || !set_site(w, c, error))
 		return NULL;
 	for (unsigned i = 0; i < LANES; i++) {
-		w->lanes[i] = g_thread_pool_new_full(job_run, w, job_free, 1, TRUE, error);
-		if (!w->lanes[i])
-			return NULL;
+		struct lane *lane = &w->lanes[i];
+
+		lane->worker = w;
+		lane->pool = pool_new(1, job_run, w);
+		lane->watch = loop_watch_new(l, pool_fd(lane->pool), on_done, lane);
+		loop_watch_set(lane->watch, true, false);
 	}
 	return g_steal_pointer(&w);
 }
@@ -214,14 +202,12 @@ void boot_worker_free(struct boot_worker *w)
 {
 	if (!w)
 		return;
-	for (unsigned i = 0; i < LANES; i++)
-		if (w->lanes[i])
-			g_thread_pool_free(w->lanes[i], TRUE, TRUE);
+	for (unsigned i = 0; i < LANES && w->lanes[i].pool; i++) {
+		loop_watch_free(w->lanes[i].watch);
+		pool_free(w->lanes[i].pool);
+	}
+	g_hash_table_unref(w->jobs);
 	channel_free(w->channel);
-	loop_watch_free(w->done_watch);
-	if (w->done_fd >= 0)
-		close(w->done_fd);
-	g_async_queue_unref(w->done);
 	shelf_free(w->shelf);
 	g_free(w->http_url);
 	g_free(w->kernel);
