@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "active.h"
 #include "errors.h"
 #include "jsons.h"
 
@@ -11,6 +12,8 @@ void agent_set_token(struct agent *a, const struct secret *token)
 	a->token = secret_dup(token);
 	if (token)
 		tls_psk_of_token(token, a->psk_key);
+	if (a->active)
+		active_use_token(a->active, token);
 }
 
 bool agent_is_authorized(const struct agent *a, const char *token, const char *psk_identity)

@@ -11,6 +11,7 @@
 
 enum agent_power { AGENT_STAYS, AGENT_REBOOTS, AGENT_POWERS_OFF };
 
+struct active;
 struct command_list;
 
 /* Everything here belongs to the loop's thread. */
@@ -24,8 +25,11 @@ struct agent {
 	json_t *node;                    /* cached, without its config drive; NULL: none yet */
 	json_t *partitions;              /* what standby.get_partition_uuids answers */
 	struct command_list *commands;
-	enum agent_power power;   /* what is done when the program ends */
-	struct loop_timer *leave; /* ends the program once the last answers are out */
+	struct active *active;       /* NULL: the agent dials nobody */
+	struct http_tls_server *tls; /* NULL: plain HTTP */
+	bool certificate_is_ours;    /* made by us, not given by the options */
+	enum agent_power power;      /* what is done when the program ends */
+	struct loop_timer *leave;    /* ends the program once the last answers are out */
 };
 
 /* Takes a token of 32 characters or more; the old one is dead at once. */

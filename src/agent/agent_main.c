@@ -7,6 +7,8 @@
 #include <sys/reboot.h>
 #include <unistd.h>
 
+#include "active.h"
+#include "active_adopt.h"
 #include "agent.h"
 #include "commands.h"
 #include "errors.h"
@@ -86,7 +88,7 @@ static void on_stop(void *ctx)
 static bool serve(struct agent *a, GError **error)
 {
 	GError *reason = NULL;
-	struct http_tls_server *tls = make_tls(a, &reason);
+	struct http_tls_server *tls = a->tls = make_tls(a, &reason);
 
 	if (reason) {
 		g_propagate_error(error, reason);
@@ -113,7 +115,11 @@ static bool serve(struct agent *a, GError **error)
 		log_notice(NULL, "agent listens", F_STR("at", at),
 			   F_STR("transport", agent_transport_text(a->options.transport)),
 			   F_STR("identity", *a->identity ? a->identity : "any"));
+		if (a->options.active.urls)
+			a->active = active_new(a);
 		loop_run(a->l);
+		active_free(a->active);
+		a->active = NULL;
 	}
 	http_server_free(server);
 	http_tls_server_free(tls);
@@ -158,6 +164,13 @@ int agent_main(int argc, char **argv, const struct step *extra)
 	log_setup("inox-agent", a.options.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	steps_use_extra(extra);
 	agent_set_token(&a, a.options.token);
+	a.certificate_is_ours =
+		a.options.transport == TRANSPORT_PINNED && !a.options.certificate_pem;
+	if (a.options.active.urls)
+		active_restore(&a);
+	if (a.options.ignored)
+		log_notice(NULL, "arguments that mean nothing to this agent",
+			   F_STR("names", a.options.ignored));
 	if (uuid_is_set(&a.options.node) && a.options.has_epoch)
 		tls_psk_identity(&a.options.node, a.options.epoch, a.identity);
 	a.l = loop_new();

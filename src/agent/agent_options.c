@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "errors.h"
+#include "fetch_parse.h"
 #include "limit.h"
 
 #define TOKEN_LEAST  32
@@ -16,6 +17,10 @@
 #define TOKEN_FILE   "etc/inox/agent-token"
 #define CONFIG_GROUP "DEFAULT"
 #define FILE_MOST    (64 * 1024)
+#define API_PREFIX   "ipa-"
+#define API_URLS     8
+#define API_MINOR    999
+#define ID_CHARS     G_CSET_a_2_z G_CSET_A_2_Z G_CSET_DIGITS "-"
 
 /* The texts of all options, before they are checked. */
 struct raw_options {
@@ -92,14 +97,36 @@ GHashTable *agent_options_split(const char *cmdline)
 	return words;
 }
 
+static bool is_declared(const char *name)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(declared); i++)
+		if (g_strcmp0(declared[i].kernel, name) == 0)
+			return true;
+	return false;
+}
+
+/* Arguments for the stock agent that this one has no use for, so that nobody wonders. */
+static char *list_ignored(GHashTable *words)
+{
+	g_autoptr(GList) names = g_list_sort(g_hash_table_get_keys(words), (GCompareFunc)strcmp);
+	g_autoptr(GString) text = g_string_new(NULL);
+
+	for (const GList *i = names; i; i = i->next)
+		if (g_str_has_prefix(i->data, API_PREFIX) && !is_declared(i->data))
+			g_string_append_printf(text, "%s%s", text->len > 0 ? "," : "",
+					       (const char *)i->data);
+	return text->len > 0 ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
+}
+
 /* A machine without /proc/cmdline has no kernel arguments. */
-static void read_cmdline(struct raw_options *raw, const char *root)
+static void read_cmdline(struct raw_options *raw, const char *root, char **ret_ignored)
 {
 	g_autofree char *path = g_build_filename(root, "proc/cmdline", NULL);
 	char *text = read_file(path, NULL);
 	g_autoptr(GHashTable) words = agent_options_split(text ? text : "");
 
 	secret_wipe_text(text);
+	*ret_ignored = list_ignored(words);
 	for (size_t i = 0; i < G_N_ELEMENTS(declared); i++) {
 		const char *value =
 			declared[i].kernel ? g_hash_table_lookup(words, declared[i].kernel) : NULL;
@@ -176,6 +203,145 @@ static bool parse_bool(const char *name, const char *text, bool *ret_value, GErr
 	return true;
 }
 
+/* Truth values and numbers: what they are called and where they go. */
+static const struct {
+	const char *name;
+	size_t from, to;
+} truths[] = {
+#define TRUTH(name, field, to)                                                                  \
+	{                                                                                       \
+		(name), offsetof(struct raw_options, field), offsetof(struct agent_options, to) \
+	}
+	TRUTH("ipa-debug", debug, debug),
+	TRUTH("ipa-insecure", insecure, active.insecure),
+	TRUTH("inox-allow-tokenless-get", tokenless_get, tokenless_get),
+#undef TRUTH
+};
+
+static const struct {
+	const char *name;
+	size_t from, to;
+	unsigned least, most, otherwise;
+} numbers[] = {
+#define NUMBER(name, field, to, least, most, otherwise)                                         \
+	{                                                                                       \
+		(name), offsetof(struct raw_options, field),                                    \
+			offsetof(struct agent_options, active.to), (least), (most), (otherwise) \
+	}
+	NUMBER("ipa-http-request-timeout", request_timeout, request_timeout_s, 1, 3600, 30),
+	NUMBER("ipa-lookup-timeout", lookup_timeout, lookup_timeout_s, 1, 86400, 600),
+	NUMBER("ipa-lookup-interval", lookup_interval, lookup_interval_s, 1, 3600, 1),
+	NUMBER("ipa-advertise-port", advertise_port, advertise_port, 1, 65535, 0),
+#undef NUMBER
+};
+
+static bool parse_scalars(struct agent_options *o, const struct raw_options *raw, GError **error)
+{
+	bool ignored;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(truths); i++) {
+		const char *text =
+			*(char *const *)(const void *)((const char *)raw + truths[i].from);
+		bool *to = (bool *)(void *)((char *)o + truths[i].to);
+
+		if (text && !parse_bool(truths[i].name, text, to, error))
+			return false;
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++) {
+		const char *text =
+			*(char *const *)(const void *)((const char *)raw + numbers[i].from);
+		guint64 value = numbers[i].otherwise;
+
+		if (text && !g_ascii_string_to_unsigned(text, 10, numbers[i].least, numbers[i].most,
+							&value, NULL))
+			return inox_error_set(error, INOX_ERROR_INVALID, "%s is not in %u to %u.",
+					      numbers[i].name, numbers[i].least, numbers[i].most);
+		*(unsigned *)(void *)((char *)o + numbers[i].to) = (unsigned)value;
+	}
+	return !raw->token_required ||
+	       parse_bool("ipa-agent-token-required", raw->token_required, &ignored, error);
+}
+
+/* One base of the API; the slashes at its end are cut off. */
+static bool parse_api_url(char *text, GError **error)
+{
+	g_auto(fetch_url) url = {.host = NULL};
+
+	for (size_t length = strlen(text); length > 0 && text[length - 1] == '/'; length--)
+		text[length - 1] = '\0';
+	if (g_str_equal(text, "mdns"))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "ipa-api-url=mdns is not supported: name the API.");
+	if (!fetch_url_parse(text, &url, error)) {
+		g_prefix_error(error, "ipa-api-url: ");
+		return false;
+	}
+	if (strpbrk(text, "?#"))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "ipa-api-url has text behind its path.");
+	return true;
+}
+
+static bool parse_api_urls(struct active_options *o, const char *text, GError **error)
+{
+	g_auto(GStrv) list = g_strsplit(text, ",", -1);
+
+	if (g_strv_length(list) > API_URLS)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "ipa-api-url names more than %d addresses.", API_URLS);
+	for (char **url = list; *url; url++)
+		if (!parse_api_url(g_strstrip(*url), error))
+			return false;
+	o->urls = g_steal_pointer(&list);
+	return true;
+}
+
+/* They travel in URLs, headers and certificates, so they are plain words. */
+static bool take_word(const char *name, const char *text, const char *allowed, char **ret_word,
+		      GError **error)
+{
+	if (!text)
+		return true;
+	if (!*text || strlen(text) > 255 || strspn(text, allowed) != strlen(text))
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"%s is empty, too long, or has characters that are not allowed.", name);
+	*ret_word = g_strdup(text);
+	return true;
+}
+
+static bool parse_api_version(struct active_options *o, const char *text, GError **error)
+{
+	guint64 minor;
+
+	if (!text)
+		return true;
+	if (!g_str_has_prefix(text, "1.") ||
+	    !g_ascii_string_to_unsigned(text + 2, 10, 1, API_MINOR, &minor, NULL))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "ipa-ironic-api-version is not 1.1 to 1.%d.", API_MINOR);
+	o->api_minor = (unsigned)minor;
+	return true;
+}
+
+/* Without an API address the others of this group mean nothing, but are read all the same. */
+static bool parse_active(struct active_options *o, const struct raw_options *raw, GError **error)
+{
+	const char *protocol = raw->advertise_protocol;
+
+	if (protocol && !g_str_equal(protocol, "http") && !g_str_equal(protocol, "https"))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "ipa-advertise-protocol is neither http nor https.");
+	o->advertise_protocol = g_strdup(protocol);
+	o->ca_file = g_strdup(raw->ca_file);
+	return take_word("ipa-advertise-host", raw->advertise_host, ID_CHARS ".:_",
+			 &o->advertise_host, error) &&
+	       take_word("ipa-global-request-id", raw->request_id, ID_CHARS, &o->request_id,
+			 error) &&
+	       parse_api_version(o, raw->api_version, error) &&
+	       (!raw->api_url || !*raw->api_url || parse_api_urls(o, raw->api_url, error));
+}
+
 static bool has_ipv6(void)
 {
 	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -202,12 +368,13 @@ static bool parse_listen(struct agent_options *o, const struct raw_options *raw,
 
 static bool parse_transport(struct agent_options *o, const struct raw_options *raw, GError **error)
 {
-	int transport = raw->transport ? agent_transport_parse(raw->transport) : TRANSPORT_PSK;
+	int otherwise = o->active.urls ? TRANSPORT_PINNED : TRANSPORT_PSK;
+	int transport = raw->transport ? agent_transport_parse(raw->transport) : otherwise;
 
 	if (transport < 0)
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "inox-transport is not psk, pinned or http.");
-	if (!o->token && transport != TRANSPORT_HTTP)
+	if (!o->token && transport != TRANSPORT_HTTP && !o->active.urls)
 		return inox_error_set(
 			error, INOX_ERROR_INVALID,
 			"There is no agent token, and inox-transport=http was not asked "
@@ -228,7 +395,7 @@ static bool parse_identity(struct agent_options *o, const struct raw_options *ra
 		return inox_error_set(error, INOX_ERROR_INVALID, "inox-epoch is not a number.");
 	o->epoch = epoch;
 	o->has_epoch = raw->epoch != NULL;
-	return !raw->debug || parse_bool("ipa-debug", raw->debug, &o->debug, error);
+	return true;
 }
 
 static bool read_certificate(struct agent_options *o, const struct raw_options *raw, GError **error)
@@ -271,7 +438,9 @@ bool agent_options_read(struct agent_options *o, int argc, char **argv, GError *
 	};
 	g_autoptr(GOptionContext) context = g_option_context_new(NULL);
 
-	g_option_context_set_summary(context, "The deploy agent of Inox.  It never dials anybody.");
+	g_option_context_set_summary(context,
+				     "The deploy agent of Inox.  It dials nobody, unless it is "
+				     "given the address of an API.");
 	g_option_context_add_main_entries(context, entries, NULL);
 	if (!g_option_context_parse(context, &argc, &argv, &reason))
 		return inox_error_set(error, INOX_ERROR_INVALID, "%s", reason->message);
@@ -279,11 +448,12 @@ bool agent_options_read(struct agent_options *o, int argc, char **argv, GError *
 		return inox_error_set(error, INOX_ERROR_INVALID, "Unknown argument %.64s.",
 				      argv[1]);
 	read.root = plain_root(root);
-	read_cmdline(&raw, read.root);
+	read_cmdline(&raw, read.root, &read.ignored);
 	if ((config && !read_config(&raw, config, error)) ||
-	    !read_token(&read, &raw, token_file, error) ||
-	    !parse_listen(&read, &raw, listen, error) || !parse_transport(&read, &raw, error) ||
-	    !parse_identity(&read, &raw, error) || !read_certificate(&read, &raw, error))
+	    !read_token(&read, &raw, token_file, error) || !parse_scalars(&read, &raw, error) ||
+	    !parse_active(&read.active, &raw, error) || !parse_listen(&read, &raw, listen, error) ||
+	    !parse_transport(&read, &raw, error) || !parse_identity(&read, &raw, error) ||
+	    !read_certificate(&read, &raw, error))
 		return false;
 	if (raw.pxe_interface)
 		read.pxe_interface = g_utf8_make_valid(raw.pxe_interface, -1);
@@ -297,6 +467,12 @@ void agent_options_clear(struct agent_options *o)
 	secret_free(o->token);
 	g_free(o->root);
 	g_free(o->pxe_interface);
+	g_strfreev(o->active.urls);
+	g_free(o->active.request_id);
+	g_free(o->active.advertise_host);
+	g_free(o->active.advertise_protocol);
+	g_free(o->active.ca_file);
+	g_free(o->ignored);
 	g_free(o->certificate_pem);
 	secret_wipe_text(o->key_pem);
 	*o = (struct agent_options){.root = NULL};

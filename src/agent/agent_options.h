@@ -9,6 +9,19 @@
 #include "secret.h"
 #include "vocabulary.h"
 
+/* The agent's own calls to an API, the classic way. */
+struct active_options {
+	GStrv urls;               /* bases without a slash at their end; NULL: it never dials */
+	unsigned api_minor;       /* of version 1.X; 0: the API is asked */
+	char *request_id;         /* NULL: none */
+	char *advertise_host;     /* NULL: the address that the API is reached from */
+	unsigned advertise_port;  /* 0: the one listened on */
+	char *advertise_protocol; /* NULL: what the transport is */
+	char *ca_file;            /* NULL: the system's */
+	unsigned request_timeout_s, lookup_timeout_s, lookup_interval_s;
+	bool insecure;
+};
+
 struct agent_options {
 	struct endpoint listen;
 	char *root;           /* "/" or a folder without a slash at its end */
@@ -18,7 +31,10 @@ struct agent_options {
 	uint64_t epoch;
 	bool has_epoch;
 	bool debug;
-	char *pxe_interface;             /* BOOTIF as it was given, NULL: none */
+	bool tokenless_get; /* commands may be read without a token, and never with a wrong one */
+	struct active_options active;
+	char *ignored;       /* names of ipa- arguments that mean nothing here; NULL: none */
+	char *pxe_interface; /* BOOTIF as it was given, NULL: none */
 	char *certificate_pem, *key_pem; /* NULL: the agent makes its own */
 };
 

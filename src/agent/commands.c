@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "active.h"
 #include "command_table.h"
 #include "errors.h"
 #include "jsons.h"
@@ -257,6 +258,8 @@ static void on_ended(void *ctx, bool readable, bool writable)
 	answer_waiters(list, c);
 	if (list->agent->power != AGENT_STAYS)
 		loop_timer_arm(list->agent->leave, LAST_ANSWERS);
+	if (list->agent->active)
+		active_command_ended(list->agent->active, c->row->mode == COMMAND_STARTED);
 	if (c->row->mode == COMMAND_STARTED)
 		return; /* recorded when it was accepted */
 	if (c->error.code == 400)
@@ -395,6 +398,11 @@ json_t *commands_json(struct command_list *list)
 	for (GList *l = list->recorded.head; l; l = l->next)
 		json_array_append_new(results, command_json(l->data));
 	return json_pack("{s:o}", "commands", results);
+}
+
+bool commands_is_busy(const struct command_list *list)
+{
+	return list->running != NULL;
 }
 
 void commands_forget(struct command_list *list, const void *ctx)

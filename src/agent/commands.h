@@ -31,7 +31,8 @@ void commands_run(struct command_list *list, const char *body, size_t length,
 		  struct command_asker asker);
 /* One result, now or when the command has ended. */
 void commands_show(struct command_list *list, const char *id, struct command_asker asker);
-json_t *commands_json(struct command_list *list); /* {"commands": [...]}; new reference */
+json_t *commands_json(struct command_list *list);       /* {"commands": [...]}; new reference */
+bool commands_is_busy(const struct command_list *list); /* one is on the thread */
 /* The one behind `ctx` does not wait any more. */
 void commands_forget(struct command_list *list, const void *ctx);
 

@@ -227,9 +227,17 @@ static const struct route *match(const char *path, const char **ret_id)
 	return NULL;
 }
 
+/* Conductors up to Ironic 21 read without showing the token. */
+static bool may_read_without_token(const struct agent *a, const struct http_request *rq)
+{
+	return a->options.tokenless_get && !g_str_equal(http_request_method(rq), "POST") &&
+	       !http_request_query(rq, "agent_token");
+}
+
 static bool is_authorized(const struct agent *a, const struct http_request *rq)
 {
-	return agent_is_authorized(a, http_request_query(rq, "agent_token"),
+	return may_read_without_token(a, rq) ||
+	       agent_is_authorized(a, http_request_query(rq, "agent_token"),
 				   http_request_psk_identity(rq));
 }
 

@@ -20,3 +20,4 @@
 #define LIMIT_CONFIG_FILE      (1024 * 1024)
 #define LIMIT_PATCH_STEPS      1000 /* operations of one JSON patch */
 #define LIMIT_API_CONNECTIONS  512
+#define LIMIT_LOOKUP_ANSWER    (1024 * 1024) /* a node with its look-up settings */

@@ -255,6 +255,16 @@ bool fetch_link_read(struct fetch_link *l, void *buffer, size_t length, size_t *
 	}
 }
 
+bool fetch_link_own_address(const struct fetch_link *l, char out[static INET6_ADDRSTRLEN])
+{
+	struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
+	socklen_t length = sizeof(own);
+
+	return getsockname(l->fd, (struct sockaddr *)&own, &length) == 0 &&
+	       getnameinfo((const struct sockaddr *)&own, length, out, INET6_ADDRSTRLEN, NULL, 0,
+			   NI_NUMERICHOST) == 0;
+}
+
 /* ---- opening */
 
 /* Asks an HTTP proxy for a tunnel, RFC 9110 section 9.3.6. */

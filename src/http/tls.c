@@ -129,19 +129,26 @@ static int on_find_session(SSL *ssl, const unsigned char *identity, size_t lengt
 	return 1;
 }
 
-static bool use_certificate(SSL_CTX *context, const struct http_tls_server_options *options,
-			    GError **error)
+static X509 *read_certificate(const char *pem)
 {
-	BIO *bio = BIO_new_mem_buf(options->certificate_pem, -1);
+	BIO *bio = BIO_new_mem_buf(pem, -1);
 	X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
 
 	BIO_free(bio);
-	bio = BIO_new_mem_buf(options->private_key_pem, -1);
+	return certificate;
+}
+
+bool http_tls_server_use_certificate(struct http_tls_server *t, const char *certificate_pem,
+				     const char *private_key_pem, GError **error)
+{
+	X509 *certificate = read_certificate(certificate_pem);
+	BIO *bio = BIO_new_mem_buf(private_key_pem, -1);
 	EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
 
 	BIO_free(bio);
-	bool good = certificate && key && SSL_CTX_use_certificate(context, certificate) == 1 &&
-		    SSL_CTX_use_PrivateKey(context, key) == 1;
+	bool good = certificate && key && X509_check_private_key(certificate, key) == 1 &&
+		    SSL_CTX_use_certificate(t->context, certificate) == 1 &&
+		    SSL_CTX_use_PrivateKey(t->context, key) == 1;
 	X509_free(certificate);
 	EVP_PKEY_free(key);
 	if (!good)
@@ -173,7 +180,8 @@ struct http_tls_server *http_tls_server_new(const struct http_tls_server_options
 	SSL_CTX_set_ciphersuites(t->context, PSK_SUITES ":TLS_AES_256_GCM_SHA384");
 	if (options->psk)
 		SSL_CTX_set_psk_find_session_callback(t->context, on_find_session);
-	if (certified && !use_certificate(t->context, options, error)) {
+	if (certified && !http_tls_server_use_certificate(t, options->certificate_pem,
+							  options->private_key_pem, error)) {
 		http_tls_server_free(t);
 		return NULL;
 	}
@@ -331,11 +339,24 @@ static bool add_extension(X509 *certificate, int nid, const char *value)
 	return good;
 }
 
+bool tls_certificate_is_for(const char *certificate_pem, const char *host)
+{
+	X509 *certificate = read_certificate(certificate_pem);
+	int r = 0;
+
+	if (certificate)
+		r = g_hostname_is_ip_address(host) ? X509_check_ip_asc(certificate, host, 0)
+						   : X509_check_host(certificate, host, 0, 0, NULL);
+	X509_free(certificate);
+	return r == 1;
+}
+
 static bool fill_certificate(X509 *certificate, EVP_PKEY *key, const char *common_name,
 			     const char *address)
 {
 	X509_NAME *name = X509_get_subject_name(certificate);
-	g_autofree char *alternative = g_strdup_printf("IP:%s", address);
+	g_autofree char *alternative =
+		g_strdup_printf(g_hostname_is_ip_address(address) ? "IP:%s" : "DNS:%s", address);
 	uint64_t serial = (uint64_t)g_random_int() << 31 | g_random_int();
 
 	/* A day of slack: the clock of a machine that has just booted may be behind. */

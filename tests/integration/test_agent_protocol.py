@@ -439,7 +439,7 @@ def test_pinned_channel_serves_both_kinds(agent):
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 def test_it_never_dials(agent, folder):
     trace = folder / "trace"
-    a = agent(program="src/agent/inox-agent", token=TOKEN, cmdline="ipa-api-url=http://127.0.0.1:6385",
+    a = agent(program="src/agent/inox-agent", token=TOKEN, cmdline="ipa-lookup-timeout=1",
               wrapper=["env", "ASAN_OPTIONS=detect_leaks=0",  # which cannot trace what is traced already
                        "strace", "-f", "-o", trace, "-e", "trace=connect,sendto,sendmsg,sendmmsg,bind"])
     assert a.ask("GET", "/v1/status", token=None)[0] == 200

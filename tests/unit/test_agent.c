@@ -78,6 +78,22 @@ static void test_bad_options(void)
 		"ipa-agent-token=" TOKEN " ipa-listen-port=0",
 		"ipa-agent-token=" TOKEN " ipa-listen-host=node.example",
 		"ipa-agent-token=" TOKEN " ipa-debug=perhaps",
+		"ipa-agent-token=" TOKEN " inox-allow-tokenless-get=2",
+		"ipa-api-url=mdns",
+		"ipa-api-url=ftp://192.0.2.1",
+		"ipa-api-url=http://192.0.2.1,",
+		"ipa-api-url=http://u:p@192.0.2.1",
+		"ipa-api-url=http://192.0.2.1/?x",
+		"ipa-api-url=http://1,http://2,http://3,http://4,http://5,http://6,http://7,http://8,http://9",
+		"ipa-api-url=http://h ipa-lookup-timeout=0",
+		"ipa-api-url=http://h ipa-lookup-interval=1s",
+		"ipa-api-url=http://h ipa-advertise-port=65536",
+		"ipa-api-url=http://h ipa-advertise-host=a,DNS:b",
+		"ipa-api-url=http://h ipa-advertise-protocol=ftp",
+		"ipa-api-url=http://h ipa-ironic-api-version=2.1",
+		"ipa-api-url=http://h ipa-global-request-id=a:b",
+		"ipa-api-url=http://h ipa-agent-token-required=maybe",
+		"ipa-api-url=http://h ipa-insecure=",
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
@@ -99,6 +115,44 @@ static void test_http_by_name(void)
 	g_assert_true(g_utf8_validate(o.pxe_interface, -1, NULL));
 	g_assert_null(o.token);
 	g_assert_cmpint(o.transport, ==, TRANSPORT_HTTP);
+}
+
+static void test_active_options(void)
+{
+	g_auto(agent_options) o = {.root = NULL};
+	g_auto(agent_options) plain = {.root = NULL};
+
+	g_assert_true(
+		read_options("ipa-api-url=http://192.0.2.1:6385//,https://[2001:db8::1]/baremetal/ "
+			     "ipa-lookup-timeout=7 ipa-lookup-interval=2 "
+			     "ipa-http-request-timeout=9 ipa-advertise-host=2001:db8::7 "
+			     "ipa-advertise-port=443 ipa-advertise-protocol=https "
+			     "ipa-insecure=on ipa-cafile=/ca ipa-ironic-api-version=1.68 "
+			     "ipa-global-request-id=req-1 inox-allow-tokenless-get=1 "
+			     "ipa-zebra=1 ipa-collect-lldp=1\n",
+			     &o, NULL));
+	g_assert_cmpint(o.transport, ==, TRANSPORT_PINNED);
+	g_assert_cmpuint(g_strv_length(o.active.urls), ==, 2);
+	g_assert_cmpstr(o.active.urls[0], ==, "http://192.0.2.1:6385");
+	g_assert_cmpstr(o.active.urls[1], ==, "https://[2001:db8::1]/baremetal");
+	g_assert_cmpuint(o.active.lookup_timeout_s, ==, 7);
+	g_assert_cmpuint(o.active.lookup_interval_s, ==, 2);
+	g_assert_cmpuint(o.active.request_timeout_s, ==, 9);
+	g_assert_cmpstr(o.active.advertise_host, ==, "2001:db8::7");
+	g_assert_cmpuint(o.active.advertise_port, ==, 443);
+	g_assert_cmpstr(o.active.advertise_protocol, ==, "https");
+	g_assert_cmpstr(o.active.ca_file, ==, "/ca");
+	g_assert_cmpstr(o.active.request_id, ==, "req-1");
+	g_assert_cmpuint(o.active.api_minor, ==, 68);
+	g_assert_true(o.active.insecure && o.tokenless_get);
+	g_assert_cmpstr(o.ignored, ==, "ipa-collect-lldp,ipa-zebra");
+	g_assert_true(read_options("ipa-agent-token=" TOKEN " ipa-api-url=", &plain, NULL));
+	g_assert_null(plain.active.urls);
+	g_assert_null(plain.ignored);
+	g_assert_cmpint(plain.transport, ==, TRANSPORT_PSK);
+	g_assert_false(plain.tokenless_get);
+	g_assert_cmpuint(plain.active.lookup_timeout_s, ==, 600);
+	g_assert_cmpuint(plain.active.request_timeout_s, ==, 30);
 }
 
 /* ---- commands */
@@ -346,6 +400,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/agent/options/what is wrong is named and refused", test_bad_options);
 	g_test_add_func("/agent/options/http without a token has to be asked for",
 			test_http_by_name);
+	g_test_add_func("/agent/options/an API address turns the active mode on",
+			test_active_options);
 	g_test_add_func("/agent/commands/one runs at a time and others wait for it", test_busy);
 	g_test_add_func("/agent/commands/the end of the agent cancels the step", test_cancel);
 	g_test_add_func("/agent/commands/each mistake has its answer", test_refusals);
