@@ -402,6 +402,7 @@ static void test_interfaces(void)
 	g_assert_cmpstr(error->message, ==,
 			"power interface implementation 'fake' is not supported by hardware type "
 			"redfish.");
+	g_free(n->driver);
 	n->driver = g_strdup("redfish");
 	g_autofree char *problem = hardware_problem(h, HARDWARE_POWER, n);
 
