@@ -23,7 +23,7 @@ struct boot_worker {
 	struct channel *channel;
 	struct shelf *shelf;
 	struct script_site site;
-	char *http_url, *kernel, *ramdisk;
+	char *http_url, *kernel, *ramdisk, *iso, *gateway;
 	struct lane {
 		struct boot_worker *worker;
 		struct pool *pool; /* of one thread */
@@ -154,6 +154,17 @@ static void on_closed(void *ctx, const GError *error)
 	loop_stop(w->l);
 }
 
+static bool set_gateway(struct boot_worker *w, const char *text, GError **error)
+{
+	struct endpoint e;
+
+	w->gateway = g_strdup(text);
+	w->site.gateway = w->gateway;
+	return !*text || endpoint_parse(text, 1, &e, NULL) ||
+	       inox_error_set(error, INOX_ERROR_INVALID,
+			      "[boot]media_gateway '%s' is not a numeric address", text);
+}
+
 static bool set_site(struct boot_worker *w, const struct config *c, GError **error)
 {
 	w->http_url = g_strdup(config_text(c, OPTION_boot_http_url));
@@ -161,7 +172,12 @@ static bool set_site(struct boot_worker *w, const struct config *c, GError **err
 		w->http_url[strlen(w->http_url) - 1] = '\0';
 	w->kernel = g_strdup(config_text(c, OPTION_boot_kernel));
 	w->ramdisk = g_strdup(config_text(c, OPTION_boot_ramdisk));
-	w->site = (struct script_site){w->http_url, w->kernel, w->ramdisk};
+	w->iso = g_strdup(config_text(c, OPTION_boot_iso));
+	w->site = (struct script_site){.http_url = w->http_url,
+				       .kernel = w->kernel,
+				       .ramdisk = w->ramdisk,
+				       .iso = w->iso,
+				       .prefix = (unsigned)config_int(c, OPTION_boot_media_prefix)};
 	if (*w->http_url && !script_url_is_plain(w->http_url))
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "[boot]http_url '%s' is not a plain http:// URL",
@@ -173,7 +189,10 @@ static bool set_site(struct boot_worker *w, const struct config *c, GError **err
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "[boot]ramdisk '%s' is not a plain relative path",
 				      w->ramdisk);
-	return true;
+	if (!script_path_is_plain(w->iso))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "[boot]iso '%s' is not a plain relative path", w->iso);
+	return set_gateway(w, config_text(c, OPTION_boot_media_gateway), error);
 }
 
 struct boot_worker *boot_worker_new(struct loop *l, const struct config *c, int channel_fd,
@@ -212,5 +231,7 @@ void boot_worker_free(struct boot_worker *w)
 	g_free(w->http_url);
 	g_free(w->kernel);
 	g_free(w->ramdisk);
+	g_free(w->iso);
+	g_free(w->gateway);
 	g_free(w);
 }

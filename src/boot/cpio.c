@@ -58,6 +58,18 @@ void cpio_finish(GByteArray *archive)
 	pad(archive, 512);
 }
 
+GByteArray *cpio_of_token(const struct secret *token)
+{
+	GByteArray *archive = cpio_new();
+
+	cpio_add_folder(archive, "etc", 0755);
+	cpio_add_folder(archive, "etc/inox", 0700);
+	cpio_add_file(archive, "etc/inox/agent-token", 0600, secret_peek(token),
+		      secret_length(token));
+	cpio_finish(archive);
+	return archive;
+}
+
 void cpio_wipe_free(GByteArray *archive)
 {
 	if (!archive)

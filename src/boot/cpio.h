@@ -4,6 +4,8 @@
 
 #include <glib.h>
 
+#include "secret.h"
+
 /* An empty archive; the caller frees it. */
 GByteArray *cpio_new(void);
 /* `path` is relative, without a leading slash; parents come first.  Owner root, time 0. */
@@ -12,5 +14,7 @@ void cpio_add_file(GByteArray *archive, const char *path, unsigned mode, const c
 		   size_t length);
 /* The end record, and zeroes up to a multiple of 512 bytes: another archive may follow. */
 void cpio_finish(GByteArray *archive);
+/* The complete archive with /etc/inox/agent-token in it. */
+GByteArray *cpio_of_token(const struct secret *token);
 /* Overwrites the content before it is freed. */
 void cpio_wipe_free(GByteArray *archive);

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "boot_iso.h"
 #include "cpio.h"
 #include "errors.h"
 
@@ -67,13 +68,7 @@ static bool put_token(const struct shelf *s, const char *path, const struct secr
 		      GError **error)
 {
 	g_autofree char *name = g_strdup_printf("http/once/%s/token.img", path);
-	GByteArray *archive = cpio_new();
-
-	cpio_add_folder(archive, "etc", 0755);
-	cpio_add_folder(archive, "etc/inox", 0700);
-	cpio_add_file(archive, "etc/inox/agent-token", 0600, secret_peek(token),
-		      secret_length(token));
-	cpio_finish(archive);
+	GByteArray *archive = cpio_of_token(token);
 	bool good = shelf_put(s, name, "the token's file", (const char *)archive->data,
 			      archive->len, error);
 
@@ -114,6 +109,61 @@ static bool put_script(const struct shelf *s, const struct script_site *site,
 	return shelf_put(s, name, "the boot script", text, strlen(text), error);
 }
 
+/* A network boot's data: who asks for what is decided by MAC and address. */
+static bool publish_scripts(const struct shelf *s, const struct script_site *site,
+			    const struct script_boot *boot, const char *arguments,
+			    const struct interfaces *interfaces, const char *address,
+			    GError **error)
+{
+	for (unsigned i = 0; i < interfaces->count; i++)
+		if ((i == 0 || !address) &&
+		    !put_script(s, site, boot, arguments, interfaces->mac[i], address, error))
+			return false;
+	return true;
+}
+
+/* One address has one interface: the others must not answer to an older record. */
+static bool publish_reservations(const struct shelf *s, const struct interfaces *interfaces,
+				 const char *address, GError **error)
+{
+	for (unsigned i = 1; address && i < interfaces->count; i++)
+		if (!put_reservation(s, interfaces->mac[i], "ignore", error))
+			return false;
+	return !address || put_reservation(s, interfaces->mac[0], address, error);
+}
+
+/* The ISO; and a reservation, unless the address is written into it. */
+static bool publish_media(const struct shelf *s, const struct script_site *site,
+			  const struct message_boot_publish *m, const char *arguments,
+			  const struct interfaces *interfaces, const char *address, GError **error)
+{
+	bool fixed = address && site->prefix > 0;
+	const struct boot_iso_network network = {.address = fixed ? address : NULL,
+						 .prefix = site->prefix,
+						 .gateway = site->gateway};
+	g_autofree char *line = boot_iso_arguments(arguments, interfaces->mac[0], &network, error);
+	g_autofree char *base = g_strconcat("http/", site->iso, NULL);
+	g_autofree char *name = g_strdup_printf("http/once/%s/boot.iso", m->path);
+	g_auto(boot_iso_fill_t) fill = {0};
+
+	if (!line)
+		return false;
+	if (fixed && !strchr(address, ':') && site->prefix > 32)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "[boot]media_prefix %u is none of an IPv4 address",
+				      site->prefix);
+	g_autoptr(GBytes) iso = shelf_load(s, base, "the ramdisk's ISO", BOOT_ISO_LIMIT, error);
+
+	if (!iso)
+		return false;
+	gsize length;
+	const uint8_t *bytes = g_bytes_get_data(iso, &length);
+
+	return boot_iso_fill(bytes, length, line, m->token, &fill, error) &&
+	       shelf_put_filled(s, name, "the boot's ISO", iso, &fill, error) &&
+	       (fixed || publish_reservations(s, interfaces, address, error));
+}
+
 bool delivery_publish(const struct shelf *s, const struct script_site *site,
 		      const struct message_boot_publish *m, GError **error)
 {
@@ -126,6 +176,9 @@ bool delivery_publish(const struct shelf *s, const struct script_site *site,
 					 .api_url = m->api_url,
 					 .path = m->token ? m->path : ""};
 
+	if (m->media && !m->token)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "a boot from virtual media needs a token");
 	if (m->transport > TRANSPORT_HTTP)
 		return inox_error_set(error, INOX_ERROR_INVALID, "%u is no agent transport",
 				      m->transport);
@@ -137,19 +190,11 @@ bool delivery_publish(const struct shelf *s, const struct script_site *site,
 
 	if (!arguments)
 		return false;
-	if (m->token && !put_token(s, m->path, m->token, error))
-		return false;
-	/* One address has one interface: the others must not answer to an older record. */
-	for (unsigned i = 0; i < interfaces.count; i++) {
-		bool boots = i == 0 || !address;
-
-		if (boots &&
-		    !put_script(s, site, &boot, arguments, interfaces.mac[i], address, error))
-			return false;
-		if (!boots && !put_reservation(s, interfaces.mac[i], "ignore", error))
-			return false;
-	}
-	return !address || put_reservation(s, interfaces.mac[0], address, error);
+	if (m->media)
+		return publish_media(s, site, m, arguments, &interfaces, address, error);
+	return (!m->token || put_token(s, m->path, m->token, error)) &&
+	       publish_scripts(s, site, &boot, arguments, &interfaces, address, error) &&
+	       publish_reservations(s, &interfaces, address, error);
 }
 
 /* Where the next of several steps puts its error: the first one is kept. */

@@ -15,6 +15,10 @@ struct script_site {
 		*http_url;  /* the boot host's root as nodes reach it, without a slash at its end */
 	const char *kernel; /* relative to it */
 	const char *ramdisk;
+	const char *iso;
+	/* Of virtual media: addresses are written into the ISO with this prefix length; 0: DHCP. */
+	unsigned prefix;
+	const char *gateway; /* "": none */
 };
 
 struct script_boot {

@@ -70,9 +70,26 @@ static bool write_all(int fd, const char *bytes, size_t length)
 	return true;
 }
 
+struct content {
+	const char *bytes;
+	size_t length;
+	const struct boot_iso_fill *fill; /* NULL: none */
+};
+
+static bool write_content(int fd, const struct content *c)
+{
+	if (!write_all(fd, c->bytes, c->length))
+		return false;
+	for (unsigned p = 0; c->fill && p < BOOT_ISO_PLACES; p++)
+		if (lseek(fd, (off_t)c->fill->places[p].offset, SEEK_SET) < 0 ||
+		    !write_all(fd, c->fill->places[p].bytes, c->fill->places[p].length))
+			return false;
+	return true;
+}
+
 /* Written beside its place, under a name that dnsmasq and nginx pass over (it begins with a dot), then
  * moved there. */
-static bool put_in(int folder, const char *leaf, mode_t mode, const char *bytes, size_t length)
+static bool put_in(int folder, const char *leaf, mode_t mode, const struct content *content)
 {
 	g_autofree char *new_leaf = g_strconcat(".", leaf, ".new", NULL);
 
@@ -82,7 +99,7 @@ static bool put_in(int folder, const char *leaf, mode_t mode, const char *bytes,
 
 	if (fd < 0)
 		return false;
-	bool written = write_all(fd, bytes, length) && fchmod(fd, mode) == 0;
+	bool written = write_content(fd, content) && fchmod(fd, mode) == 0;
 
 	if (!written) {
 		int saved = errno;
@@ -96,14 +113,14 @@ static bool put_in(int folder, const char *leaf, mode_t mode, const char *bytes,
 	       sync_folder(folder);
 }
 
-static bool local_put(const struct shelf *s, const char *name, const char *what, const char *bytes,
-		      size_t length, GError **error)
+static bool put_content(const struct shelf *s, const char *name, const char *what,
+			const struct content *content, GError **error)
 {
 	const char *leaf;
 	int folder = open_parent(s->root_fd, name, true, &leaf);
 	mode_t mode = g_str_has_prefix(name, PUBLIC_FIRST) ? MODE_PUBLIC : MODE_FILE;
 
-	if (folder < 0 || !put_in(folder, leaf, mode, bytes, length)) {
+	if (folder < 0 || !put_in(folder, leaf, mode, content)) {
 		int saved = errno;
 
 		if (folder >= 0)
@@ -112,6 +129,71 @@ static bool local_put(const struct shelf *s, const char *name, const char *what,
 	}
 	close(folder);
 	return true;
+}
+
+static bool local_put(const struct shelf *s, const char *name, const char *what, const char *bytes,
+		      size_t length, GError **error)
+{
+	const struct content content = {.bytes = bytes, .length = length};
+
+	return put_content(s, name, what, &content, error);
+}
+
+static bool local_put_filled(const struct shelf *s, const char *name, const char *what,
+			     GBytes *bytes, const struct boot_iso_fill *fill, GError **error)
+{
+	gsize length;
+	const char *data = g_bytes_get_data(bytes, &length);
+	const struct content content = {.bytes = data, .length = length, .fill = fill};
+
+	return put_content(s, name, what, &content, error);
+}
+
+/* Read, not mapped: a file that shrinks meanwhile must not end the process. */
+static char *read_all(int fd, size_t limit, size_t *ret_length)
+{
+	struct stat st;
+	size_t length = 0;
+
+	if (fstat(fd, &st) < 0)
+		return NULL;
+	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size > limit) {
+		errno = EFBIG;
+		return NULL;
+	}
+	g_autofree char *bytes = g_malloc((gsize)st.st_size + 1);
+
+	while (length < (size_t)st.st_size) {
+		ssize_t n = read(fd, bytes + length, (size_t)st.st_size - length);
+
+		if (n == 0)
+			break;
+		if (n < 0 && errno != EINTR)
+			return NULL;
+		length += n > 0 ? (size_t)n : 0;
+	}
+	*ret_length = length;
+	return g_steal_pointer(&bytes);
+}
+
+static GBytes *local_load(const struct shelf *s, const char *name, const char *what, size_t limit,
+			  GError **error)
+{
+	const char *leaf;
+	size_t length = 0;
+	int folder = open_parent(s->root_fd, name, false, &leaf);
+	int fd = folder < 0 ? -1 : openat(folder, leaf, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	char *bytes = fd < 0 ? NULL : read_all(fd, limit, &length);
+	int saved = errno;
+
+	if (fd >= 0)
+		close(fd);
+	if (folder >= 0)
+		close(folder);
+	if (bytes)
+		return g_bytes_new_take(bytes, length);
+	inox_error_set_errno(error, saved, "boot host: read %s", what);
+	return NULL;
 }
 
 static bool empty_folder(int fd)
@@ -168,4 +250,9 @@ bool shelf_local_open(struct shelf *s, const char *root, GError **error)
 	return true;
 }
 
-const struct shelf_backend shelf_local = {local_put, local_remove_folder};
+const struct shelf_backend shelf_local = {
+	.put = local_put,
+	.load = local_load,
+	.put_filled = local_put_filled,
+	.remove_folder = local_remove_folder,
+};

@@ -64,6 +64,18 @@ bool shelf_put(const struct shelf *s, const char *name, const char *what, const 
 	return check_there(s, error) && s->backend->put(s, name, what, bytes, length, error);
 }
 
+GBytes *shelf_load(const struct shelf *s, const char *name, const char *what, size_t limit,
+		   GError **error)
+{
+	return check_there(s, error) ? s->backend->load(s, name, what, limit, error) : NULL;
+}
+
+bool shelf_put_filled(const struct shelf *s, const char *name, const char *what, GBytes *bytes,
+		      const struct boot_iso_fill *fill, GError **error)
+{
+	return check_there(s, error) && s->backend->put_filled(s, name, what, bytes, fill, error);
+}
+
 bool shelf_remove_folder(const struct shelf *s, const char *name, const char *what, GError **error)
 {
 	return check_there(s, error) && s->backend->remove_folder(s, name, what, error);

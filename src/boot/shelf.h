@@ -8,6 +8,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
+#include "boot_iso.h"
 #include "config.h"
 
 struct shelf;
@@ -22,6 +23,12 @@ bool shelf_is_there(const struct shelf *s);
 /* Safe to be called from several threads.  `what` is for the error's sentence: "the token's file". */
 bool shelf_put(const struct shelf *s, const char *name, const char *what, const char *bytes,
 	       size_t length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The bytes of a file that people put there.  Errors: NOT_FOUND, LIMIT. */
+GBytes *shelf_load(const struct shelf *s, const char *name, const char *what, size_t limit,
+		   GError **error);
+/* The bytes with their places filled. */
+bool shelf_put_filled(const struct shelf *s, const char *name, const char *what, GBytes *bytes,
+		      const struct boot_iso_fill *fill, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* With the files in it (not deeper).  True also when there was none. */
 bool shelf_remove_folder(const struct shelf *s, const char *name, const char *what,
 			 GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -50,6 +50,7 @@ static void fill_publish(struct message *m, const json_t *fields)
 		.arguments = text_of(fields, "arguments"),
 		.api_url = text_of(fields, "api_url"),
 		.path = text_of(fields, "path"),
+		.media = json_peek_bool(fields, "media", false),
 	};
 }
 

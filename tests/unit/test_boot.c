@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "boot.h"
+#include "boot_iso.h"
 #include "channel.h"
 #include "cpio.h"
 #include "delivery.h"
@@ -81,7 +82,8 @@ static void test_archive(void)
 /* ---- script */
 
 static const struct uuid node = {NODE};
-static const struct script_site site = {HTTP_URL, "ramdisk/vmlinuz", "ramdisk/initrd"};
+static const struct script_site site = {
+	.http_url = HTTP_URL, .kernel = "ramdisk/vmlinuz", .ramdisk = "ramdisk/initrd"};
 
 static struct script_boot boot_with(const char *arguments)
 {
@@ -495,6 +497,162 @@ static void test_ipv6_reservation(void)
 	host_end(&h);
 }
 
+/* ---- virtual media */
+
+/* A base ISO in small: a sector of something else before, between and behind the places. */
+static GByteArray *make_base(void)
+{
+	static const struct {
+		const char *name;
+		guint size;
+	} all[] = {
+#define ROW(constant, name, size) {(name), (size)},
+		BOOT_ISO_PLACE_LIST(ROW)
+#undef ROW
+	};
+	GByteArray *iso = g_byte_array_new();
+
+	g_byte_array_set_size(iso, 2048);
+	memset(iso->data, 'x', 2048);
+	for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
+		g_autofree char *mark =
+			g_strdup_printf("inox-place %s %u\n", all[i].name, all[i].size);
+		guint at = iso->len;
+
+		g_byte_array_set_size(iso, at + all[i].size + 2048);
+		memset(iso->data + at, '\n', all[i].size);
+		memcpy(iso->data + at, mark, strlen(mark));
+		memset(iso->data + at + all[i].size, 'y', 2048);
+	}
+	return iso;
+}
+
+static void put_base(const struct host *h)
+{
+	g_autoptr(GByteArray) base = make_base();
+	g_autofree char *folder = g_build_filename(h->root, "http", "ramdisk", NULL);
+	g_autofree char *path = g_build_filename(folder, "boot.iso", NULL);
+
+	g_assert_cmpint(g_mkdir_with_parents(folder, 0755), ==, 0);
+	g_assert_true(g_file_set_contents(path, (const char *)base->data, base->len, NULL));
+}
+
+static const struct script_site media_site = {
+	HTTP_URL, "ramdisk/vmlinuz", "ramdisk/initrd", "ramdisk/boot.iso", 24, "10.77.2.1"};
+
+static bool publish_media(struct host *h, const struct script_site *at, GError **error)
+{
+	g_auto(message) m = {.type = MESSAGE_boot_publish, .boot_publish = publish_message()};
+
+	m.boot_publish.media = true;
+	return delivery_publish(h->shelf, at, &m.boot_publish, error);
+}
+
+#define ISO "http/once/" PATH "/boot.iso"
+
+static void test_media(void)
+{
+	struct host h;
+	gsize length = 0;
+	g_autofree char *bytes = NULL;
+
+	host_start(&h);
+	put_base(&h);
+	g_autofree char *path = g_build_filename(h.root, ISO, NULL);
+	g_autoptr(GByteArray) base = make_base();
+
+	for (unsigned i = 0; i < 2; i++)
+		g_assert_true(publish_media(&h, &media_site, NULL));
+	g_assert_true(g_file_get_contents(path, &bytes, &length, NULL));
+	g_assert_cmpuint(length, ==, base->len);
+	g_assert_cmpuint(mode_of(&h, ISO), ==, 0640);
+	/* Nothing but the places has changed. */
+	g_assert_cmpmem(bytes, 2048, base->data, 2048);
+	g_assert_cmpint(bytes[2048 + 4096], ==, 'y');
+	g_assert_cmpint(bytes[length - 1], ==, 'y');
+	g_assert_null(memmem(bytes, length, "inox-place", strlen("inox-place")));
+	static const char line[] =
+		"append inox-node=" NODE " inox-epoch=7 inox-transport=psk quiet "
+		"boot_method=vmedia BOOTIF=01-52-54-00-77-02-10 "
+		"inox-address=10.77.2.10/24 inox-gateway=10.77.2.1\n";
+
+	g_assert_nonnull(memmem(bytes, length, line, strlen(line)));
+	g_assert_nonnull(memmem(bytes, length, "070701", 6));
+	g_assert_nonnull(memmem(bytes, length, "agent_token = " TOKEN "\n", 14 + strlen(TOKEN)));
+	/* The address is in the ISO: DHCP has nothing to do, and there is no network boot. */
+	g_assert_false(exists(&h, "dhcp-hosts/52-54-00-77-02-10"));
+	g_assert_false(exists(&h, "http/boot/52-54-00-77-02-10"));
+	g_assert_false(exists(&h, "http/once/" PATH "/token.img"));
+	g_assert_true(withdraw(&h, true));
+	g_assert_false(exists(&h, "http/once/" PATH));
+	host_end(&h);
+}
+
+static void test_media_with_dhcp(void)
+{
+	struct script_site dhcp = media_site;
+	struct host h;
+
+	dhcp.prefix = 0;
+	host_start(&h);
+	put_base(&h);
+	g_assert_true(publish_media(&h, &dhcp, NULL));
+	g_autofree char *iso = content(&h, "dhcp-hosts/52-54-00-77-02-10");
+	g_autofree char *other = content(&h, "dhcp-hosts/52-54-00-77-02-11");
+
+	g_assert_cmpstr(iso, ==, "52:54:00:77:02:10,10.77.2.10\n");
+	g_assert_cmpstr(other, ==, "52:54:00:77:02:11,ignore\n");
+	host_end(&h);
+}
+
+static void test_media_without_base(void)
+{
+	g_autoptr(GError) missing = NULL, damaged = NULL, prefix = NULL, twice = NULL;
+	struct script_site wrong = media_site;
+	struct host h;
+
+	host_start(&h);
+	g_assert_false(publish_media(&h, &media_site, &missing));
+	g_assert_error(missing, INOX_ERROR, INOX_ERROR_NOT_FOUND);
+	put_base(&h);
+	wrong.prefix = 33;
+	g_assert_false(publish_media(&h, &wrong, &prefix));
+	g_assert_error(prefix, INOX_ERROR, INOX_ERROR_INVALID);
+	g_autofree char *path = g_build_filename(h.root, "http/ramdisk/boot.iso", NULL);
+	g_autoptr(GByteArray) base = make_base();
+
+	/* A place that is in use, and one that is there twice. */
+	base->data[2048 + 100] = 'z';
+	g_assert_true(g_file_set_contents(path, (const char *)base->data, base->len, NULL));
+	g_assert_false(publish_media(&h, &media_site, &damaged));
+	g_assert_error(damaged, INOX_ERROR, INOX_ERROR_INVALID);
+	g_assert_nonnull(strstr(damaged->message, "'isolinux.cfg' 0 times"));
+	base->data[2048 + 100] = '\n';
+	g_byte_array_append(base, base->data + 2048, 4096);
+	g_assert_true(g_file_set_contents(path, (const char *)base->data, base->len, NULL));
+	g_assert_false(publish_media(&h, &media_site, &twice));
+	g_assert_nonnull(strstr(twice->message, "'isolinux.cfg' 2 times"));
+	g_assert_false(exists(&h, "http/once"));
+	host_end(&h);
+}
+
+static void test_media_arguments(void)
+{
+	const struct boot_iso_network v6 = {.address = "fd77::10", .prefix = 64, .gateway = ""};
+	g_autofree char *full = g_strnfill(SCRIPT_ARGUMENTS_MAX - 20, 'a');
+	g_autoptr(GError) error = NULL;
+	struct mac mac;
+
+	g_assert_true(mac_parse(MAC, &mac, NULL));
+	g_autofree char *line = boot_iso_arguments("a", mac, &v6, NULL);
+
+	g_assert_cmpstr(line, ==,
+			"a boot_method=vmedia BOOTIF=01-52-54-00-77-02-10 "
+			"inox-address=fd77::10/64");
+	g_assert_null(boot_iso_arguments(full, mac, &v6, &error));
+	g_assert_error(error, INOX_ERROR, INOX_ERROR_LIMIT);
+}
+
 static void test_links_are_not_followed(void)
 {
 	struct host h;
@@ -684,6 +842,11 @@ int main(int argc, char **argv)
 	g_test_add_func("/delivery/a hostile request leaves no file", test_hostile_requests);
 	g_test_add_func("/delivery/an IPv6 address is in brackets", test_ipv6_reservation);
 	g_test_add_func("/delivery/symbolic links are not followed", test_links_are_not_followed);
+	g_test_add_func("/media/the ISO of a boot is the base with its places filled", test_media);
+	g_test_add_func("/media/without a prefix the machine asks DHCP", test_media_with_dhcp);
+	g_test_add_func("/media/a base that is missing or damaged is named",
+			test_media_without_base);
+	g_test_add_func("/media/arguments have interface and address", test_media_arguments);
 	g_test_add_func("/worker/requests of a node are answered in order", test_worker);
 	g_test_add_func("/worker/without a boot host publishing is refused",
 			test_worker_without_boot_host);

@@ -1,0 +1,162 @@
+#include "boot_iso.h"
+
+#include <string.h>
+
+#include "cpio.h"
+#include "errors.h"
+#include "script.h"
+
+#define SECTOR 2048
+#define MARK   "inox-place "
+
+static const struct {
+	const char *name;
+	size_t size;
+} places[BOOT_ISO_PLACES] = {
+#define BOOT_ISO_ROW(constant, name, size) [constant] = {(name), (size)},
+	BOOT_ISO_PLACE_LIST(BOOT_ISO_ROW)
+#undef BOOT_ISO_ROW
+};
+
+char *boot_iso_arguments(const char *arguments, struct mac interface,
+			 const struct boot_iso_network *network, GError **error)
+{
+	g_autoptr(GString) line = g_string_new(arguments);
+	char mac[MAC_TEXT];
+
+	mac_print(interface, mac);
+	g_strdelimit(mac, ":", '-');
+	g_string_append_printf(line, " boot_method=vmedia BOOTIF=01-%s", mac);
+	if (network->address)
+		g_string_append_printf(line, " inox-address=%s/%u", network->address,
+				       network->prefix);
+	if (network->address && *network->gateway)
+		g_string_append_printf(line, " inox-gateway=%s", network->gateway);
+	if (line->len >= SCRIPT_ARGUMENTS_MAX) {
+		inox_error_set(error, INOX_ERROR_LIMIT,
+			       "the kernel arguments are %zu bytes long, and the kernel reads %d",
+			       line->len, SCRIPT_ARGUMENTS_MAX - 1);
+		return NULL;
+	}
+	return g_string_free(g_steal_pointer(&line), FALSE);
+}
+
+/* Empty as inox-ramdisk left it: the mark, and line feeds behind it. */
+static bool is_place(const uint8_t *at, size_t length, enum boot_iso_place p)
+{
+	g_autofree char *mark = g_strdup_printf(MARK "%s %zu\n", places[p].name, places[p].size);
+	size_t used = strlen(mark);
+
+	if (length < places[p].size || memcmp(at, mark, used) != 0)
+		return false;
+	for (size_t i = used; i < places[p].size; i++)
+		if (at[i] != '\n')
+			return false;
+	return true;
+}
+
+static bool find_places(const uint8_t *iso, size_t length, uint64_t offsets[BOOT_ISO_PLACES],
+			GError **error)
+{
+	unsigned found[BOOT_ISO_PLACES] = {0};
+
+	for (size_t at = 0; at + SECTOR <= length; at += SECTOR) {
+		if (memcmp(iso + at, MARK, strlen(MARK)) != 0)
+			continue;
+		for (unsigned p = 0; p < BOOT_ISO_PLACES; p++)
+			if (is_place(iso + at, length - at, (enum boot_iso_place)p)) {
+				offsets[p] = at;
+				found[p]++;
+			}
+	}
+	for (unsigned p = 0; p < BOOT_ISO_PLACES; p++)
+		if (found[p] != 1)
+			return inox_error_set(error, INOX_ERROR_INVALID,
+					      "the ramdisk's ISO has the place '%s' %u times "
+					      "instead of once: was it made by inox-ramdisk --iso?",
+					      places[p].name, found[p]);
+	return true;
+}
+
+static char *print_loader(enum boot_iso_place p, const char *arguments)
+{
+	if (p == PLACE_ISOLINUX)
+		return g_strdup_printf("default inox\nprompt 0\ntimeout 1\nlabel inox\n"
+				       "kernel /boot/vmlinuz\n"
+				       "initrd /boot/node.img,/boot/initrd\nappend %s\n",
+				       arguments);
+	return g_strdup_printf("linux /boot/vmlinuz %s\ninitrd /boot/node.img /boot/initrd\nboot\n",
+			       arguments);
+}
+
+/* As large as the place: a reader that comes by the file's size reads no rest of the mark. */
+static bool set_place(struct boot_iso_fill *f, enum boot_iso_place p, const char *bytes,
+		      size_t length, char fill, GError **error)
+{
+	size_t size = places[p].size;
+
+	if (length > size)
+		return inox_error_set(error, INOX_ERROR_LIMIT,
+				      "%zu bytes do not fit into the place '%s' of the ISO", length,
+				      places[p].name);
+	f->places[p].length = size;
+	f->places[p].bytes = g_malloc(size);
+	memset(f->places[p].bytes, fill, size);
+	memcpy(f->places[p].bytes, bytes, length);
+	return true;
+}
+
+static bool set_loader(struct boot_iso_fill *f, enum boot_iso_place p, const char *arguments,
+		       GError **error)
+{
+	g_autofree char *text = print_loader(p, arguments);
+
+	return set_place(f, p, text, strlen(text), '\n', error);
+}
+
+/* The kernel passes over zeroes between two archives. */
+static bool set_node(struct boot_iso_fill *f, const struct secret *token, GError **error)
+{
+	GByteArray *archive = cpio_of_token(token);
+	bool good =
+		set_place(f, PLACE_NODE, (const char *)archive->data, archive->len, '\0', error);
+
+	cpio_wipe_free(archive);
+	return good;
+}
+
+static bool set_agent(struct boot_iso_fill *f, const struct secret *token, GError **error)
+{
+	char *text = g_strdup_printf("[DEFAULT]\nagent_token = %s\n", secret_peek(token));
+	bool good = set_place(f, PLACE_AGENT, text, strlen(text), '\n', error);
+
+	secret_wipe_text(text);
+	return good;
+}
+
+bool boot_iso_fill(const uint8_t *iso, size_t length, const char *arguments,
+		   const struct secret *token, struct boot_iso_fill *ret, GError **error)
+{
+	g_auto(boot_iso_fill_t) f = {0};
+	uint64_t offsets[BOOT_ISO_PLACES] = {0};
+
+	if (!find_places(iso, length, offsets, error) ||
+	    !set_loader(&f, PLACE_ISOLINUX, arguments, error) ||
+	    !set_loader(&f, PLACE_GRUB, arguments, error) || !set_node(&f, token, error) ||
+	    !set_agent(&f, token, error))
+		return false;
+	for (unsigned p = 0; p < BOOT_ISO_PLACES; p++)
+		f.places[p].offset = offsets[p];
+	*ret = f;
+	f = (struct boot_iso_fill){0};
+	return true;
+}
+
+void boot_iso_fill_clear(struct boot_iso_fill *f)
+{
+	for (unsigned p = 0; p < BOOT_ISO_PLACES; p++) {
+		if (f->places[p].bytes)
+			explicit_bzero(f->places[p].bytes, f->places[p].length);
+		g_clear_pointer(&f->places[p].bytes, g_free);
+	}
+}

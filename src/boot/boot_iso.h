@@ -1,0 +1,62 @@
+/* boot_iso.h: the ISO of one boot is the one that inox-ramdisk made, with its places filled in.  Pure
+ * functions.
+ *
+ * A place is a file of the ISO that begins with the line "inox-place NAME SIZE" and is filled up to SIZE
+ * with line feeds.  Files of an ISO begin at a sector, so a place is found by looking at the sectors: no
+ * file system has to be understood, and nothing else on the ISO is ever changed.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "identity.h"
+#include "secret.h"
+
+#define BOOT_ISO_LIMIT (512 * 1024 * 1024)
+
+/* Constant, name, size: as in tools/ramdisk/inox-ramdisk. */
+#define BOOT_ISO_PLACE_LIST(X)                                  \
+	X(PLACE_ISOLINUX, "isolinux.cfg", 4096) /* BIOS */      \
+	X(PLACE_GRUB, "grub.cfg", 4096)         /* UEFI */      \
+	X(PLACE_NODE, "node.img", 4096)         /* our agent */ \
+	X(PLACE_AGENT, "agent.conf", 2048)      /* the stock agent */
+
+enum boot_iso_place {
+#define BOOT_ISO_CONSTANT(constant, name, size) constant,
+	BOOT_ISO_PLACE_LIST(BOOT_ISO_CONSTANT)
+#undef BOOT_ISO_CONSTANT
+		BOOT_ISO_PLACES
+};
+
+/* What goes where; holds the token, so that it is wiped when it is cleared. */
+struct boot_iso_fill {
+	struct {
+		uint64_t offset;
+		size_t length;
+		char *bytes;
+	} places[BOOT_ISO_PLACES];
+};
+
+/* How the machine gets its address. */
+struct boot_iso_network {
+	const char *address; /* NULL: it asks DHCP */
+	unsigned prefix;
+	const char *gateway; /* "": none */
+};
+
+/* The kernel arguments of an ISO: `arguments` as made by script_arguments(), where the machine finds its
+ * media, interface and address.  The caller frees it.  LIMIT if the kernel would cut the line. */
+char *boot_iso_arguments(const char *arguments, struct mac interface,
+			 const struct boot_iso_network *network, GError **error);
+
+/* Finds the places and makes what goes into them.  `iso` is only looked at.  Fills *ret on success only;
+ * the caller clears it.  INVALID if it is no ISO with these places. */
+bool boot_iso_fill(const uint8_t *iso, size_t length, const char *arguments,
+		   const struct secret *token, struct boot_iso_fill *ret,
+		   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void boot_iso_fill_clear(struct boot_iso_fill *f);
+
+typedef struct boot_iso_fill boot_iso_fill_t;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(boot_iso_fill_t, boot_iso_fill_clear)
