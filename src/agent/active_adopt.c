@@ -123,7 +123,7 @@ bool active_adopt(struct agent *a, const struct finding *finding, struct adopted
 	const struct lookup_answer *answer = &finding->answer;
 	const char *host = advertised_host(a, finding, error);
 
-	/* All of it is checked before any of it is kept. */
+	/* The token only when the rest is sure; the node, checked already, can be cached. */
 	if (!host || !agent_check_node(a, answer->node_json, error) ||
 	    !fit_certificate(a, host, error) || !take_token(a, answer, error) ||
 	    !agent_cache_node(a, answer->node_json, error))

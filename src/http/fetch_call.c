@@ -80,7 +80,7 @@ static bool refuse_short(const struct call_state *s, GError **error)
 
 static bool read_head(struct call_state *s, struct fetch_head *ret_head, GError **error)
 {
-	size_t got;
+	size_t got = 0;
 
 	while ((s->head = fetch_head_find_end((const char *)s->bytes->data, s->bytes->len)) == 0) {
 		if (s->bytes->len > LIMIT_HTTP_HEADERS)

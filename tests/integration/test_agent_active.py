@@ -3,6 +3,7 @@ heartbeats, the certificate they deliver, and what an API may do wrong."""
 import http.client
 import http.server
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -114,7 +115,8 @@ def api():
 
 
 class Agent:
-    def __init__(self, build, folder, spawn, url, cmdline="", boot_token=None, transport=None, port=None):
+    def __init__(self, build, folder, spawn, url, cmdline="", boot_token=None, transport=None, port=None,
+                 wrapper=()):
         self.root = folder / "root"
         if not self.root.exists():
             shutil.copytree(ROOT, self.root, symlinks=True)
@@ -125,25 +127,25 @@ class Agent:
         self.port = port or free_port()
         (self.root / "proc/cmdline").write_text(
             f"quiet ipa-api-url={url} {cmdline} {f'inox-transport={transport}' if transport else ''}")
-        self.process = spawn([build / "tests/integration/inox-agent-lab", "--root", self.root,
+        self.process = spawn([*wrapper, build / "tests/integration/inox-agent-lab", "--root", self.root,
                               "--listen", f"127.0.0.1:{self.port}"], "agent")
         self.process.wait_log("agent listens")
 
-    def ask(self, method, path, body=None, token=TOKEN, cafile=None):
+    def ask(self, method, path, body=None, token=TOKEN, cafile=None, wait=False):
         """One request; without a cafile the certificate is not looked at, as the first look does not."""
         context = ssl.create_default_context(cadata=cafile)
         if not cafile:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=context)
-        path += f"?agent_token={token}" if token else ""
+        path += f"?wait={str(wait).lower()}" + (f"&agent_token={token}" if token else "")
         connection.request(method, path, json.dumps(body) if body else None)
         answer = connection.getresponse()
         text = answer.read().decode()
         connection.close()
         return answer.status, json.loads(text)
 
-    def run(self, name, params=None, **options):
-        return self.ask("POST", "/v1/commands/", {"name": name, "params": params or {}}, **options)
+    def run(self, name, params=None, wait=False, **options):
+        return self.ask("POST", "/v1/commands/", {"name": name, "params": params or {}}, wait=wait, **options)
 
     def tokens_in_log(self):
         return [t for t in (TOKEN, OTHER) if t in self.process.log()]
@@ -158,7 +160,10 @@ def agent(build, folder, spawn):
         return started[-1]
     yield start
     for a in started:
+        if a.process.popen.poll() is None:
+            assert a.process.stop() == 0
         assert not a.tokens_in_log(), a.process.log()
+        assert "Sanitizer" not in a.process.log() and "runtime error:" not in a.process.log(), a.process.log()
 
 
 # ---- look-up
@@ -290,6 +295,19 @@ def test_lookup_that_takes_too_long_starts_over_and_ends_with_the_agent(api, age
     began = time.monotonic()
     assert a.process.stop() == 0
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_it_dials_the_api_and_nobody_else(api, agent, folder):
+    fake = api(lookups=[looked_up(timeout=1, agent_verify_ca="http://127.0.0.1:1/")])
+    trace = folder / "trace"
+    a = agent(fake.url, wrapper=["env", "ASAN_OPTIONS=detect_leaks=0", "strace", "-f", "-o", trace, "-e",
+                                 "trace=connect,sendto,sendmsg,sendmmsg"])
+    fake.wait_for("heartbeat", 3)
+    assert a.run("standby.power_off", wait=True)[0] == 200
+    assert a.process.popen.wait(20) == 0
+    calls = trace.read_text()
+    assert set(re.findall(r"connect\(.*htons\((\d+)\)", calls)) == {fake.url.rpartition(":")[2]}, calls
 
 
 def test_silent_api_neither_blocks_the_agent_nor_its_end(agent):
