@@ -5,7 +5,7 @@ BUILD := build
 ASAN := build-asan
 TSAN := build-tsan
 
-.PHONY: help deps build demo check check-asan check-tsan check-crash fuzz bench fmt fmt-check lint clean
+.PHONY: help deps build programs demo check check-asan check-tsan check-crash fuzz bench fmt fmt-check lint clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -13,6 +13,11 @@ help:
 ## make build        programs under build/ (inoxd, inox-agent, inox, inox-bmc, inox-ramdisk)
 build: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) -j $(JOBS)
+	@dist/link-programs $(BUILD)
+
+# What the demo runs, without tests and fuzz targets.
+programs: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j $(JOBS) src/inoxd/inoxd src/agent/inox-agent src/cli/inox tools/bmc/inox-bmc
 	@dist/link-programs $(BUILD)
 
 $(BUILD)/build.ninja:
@@ -25,7 +30,7 @@ deps:
 ## make demo         sudo: install, build, and deploy a virtual machine in passive mode
 demo:
 	@dist/install-packages build demo
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory programs
 	@demo/run $(DEMO)
 
 ## make check        sudo: install, build, and run the whole test suite
