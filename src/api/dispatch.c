@@ -1,6 +1,7 @@
 /* Between the HTTP server and the handlers: ids, versions, routes, limits, transactions, answers. */
 #include <string.h>
 
+#include "agents.h"
 #include "attributes.h"
 #include "flow.h"
 #include "limit.h"
@@ -126,6 +127,8 @@ static bool check_arguments(const struct request *rq, GError **error)
 
 static size_t body_limit(const struct route *r)
 {
+	if (r && r->flags & R_AGENT)
+		return LIMIT_AGENT_CALL;
 	return r && r->flags & R_LARGE ? LIMIT_API_CONFIG_DRIVE : LIMIT_API_BODY;
 }
 
@@ -239,6 +242,9 @@ static bool serve(struct request *rq, GError **error)
 	bool version_fits = choose_version(rq, &version_problem);
 
 	if (!find_route(rq, error))
+		return false;
+	/* Before everything else, so that the refusal is the same whatever was sent. */
+	if (rq->route->flags & R_AGENT && !agents_check_open(rq, error))
 		return false;
 	if (rq->route->flags & R_OWN)
 		rq->minor = API_MINOR_MAX;

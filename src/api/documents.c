@@ -113,26 +113,3 @@ bool absent_volume(struct request *rq, GError **error)
 			      request_links(rq, "volume/targets"));
 	return true;
 }
-
-/* ---- routes for agents */
-
-/* The refusal comes before everything else, so that it is the same whatever was sent. */
-static bool agent_api_is_open(const struct request *rq, GError **error)
-{
-	const struct config *c = rq->api->config;
-
-	if (!config_bool(c, OPTION_api_disable_agent_api) &&
-	    !config_bool(c, OPTION_agent_poll_only))
-		return rq->minor >= 22 ||
-		       inox_error_set(error, INOX_ERROR_NOT_FOUND, "Resource could not be found.");
-	return inox_error_set(error, INOX_ERROR_DENIED,
-			      "Access was denied to the following resource: %s",
-			      http_request_path(rq->http));
-}
-
-/* No node waits for an agent's call: the conductor polls.  Whoever asks learns nothing but that. */
-bool agent_refuse(struct request *rq, GError **error)
-{
-	return agent_api_is_open(rq, error) &&
-	       inox_error_set(error, INOX_ERROR_NOT_FOUND, "Resource could not be found.");
-}

@@ -21,5 +21,3 @@ bool absent_element(struct request *rq, GError **error);
 bool absent_write(struct request *rq, GError **error);
 bool absent_volume(struct request *rq, GError **error);
 bool shards_list(struct request *rq, GError **error);
-
-bool agent_refuse(struct request *rq, GError **error);

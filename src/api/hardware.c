@@ -29,6 +29,10 @@ const struct hardware_interface hardware_interfaces[HARDWARE_INTERFACES] = {
 			  "taken from [boot]address_pool. Optional."},                            \
 	{"agent_transport", "How the channel to the agent is secured: psk, pinned or http; "      \
 			    "default is [agent]transport. Optional."},                            \
+	{"agent_poll_only", "Whether the conductor polls the agent, which never calls; default is "  \
+			    "[agent]poll_only. Optional."},                                        \
+	{"agent_delivery", "How the agent of an active node gets its token: boot or lookup; " \
+				 "default is [agent]token_delivery. Optional."},                   \
 	{"agent_certificate_sha256", "SHA-256 of the agent's certificate, for the transport "     \
 				     "pinned. Optional."}
 
@@ -189,12 +193,15 @@ static char *sentence_of(GError *error)
 	return sentence;
 }
 
-static char *image_problem(const struct node *n)
+static char *deploy_problem(const struct node *n, const struct agent_defaults *agents)
 {
 	GError *error = NULL;
+	struct deployment_mode mode;
 	g_autoptr(json_t) image = deployment_image_info(n, &error);
 
-	return image ? NULL : sentence_of(error);
+	if (image)
+		(void)!deployment_mode(n, agents, &mode, &error);
+	return sentence_of(error);
 }
 
 static char *power_problem(const struct node *n)
@@ -204,7 +211,8 @@ static char *power_problem(const struct node *n)
 	return deployment_check_power(n, &error) ? NULL : sentence_of(error);
 }
 
-char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind, const struct node *n)
+char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind, const struct node *n,
+		       const struct agent_defaults *agents)
 {
 	g_autoptr(json_t) value = attr_to_json(&node_attrs, n, hardware_interfaces[kind].attr);
 	const char *name = json_string_value(value);
@@ -216,6 +224,6 @@ char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind, c
 	if (kind == HARDWARE_POWER || kind == HARDWARE_MANAGEMENT)
 		return power_problem(n);
 	if (kind == HARDWARE_DEPLOY)
-		return image_problem(n);
+		return deploy_problem(n, agents);
 	return NULL;
 }

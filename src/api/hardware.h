@@ -7,6 +7,7 @@
 
 #include "attr.h"
 #include "config.h"
+#include "event.h"
 #include "node.h"
 
 enum hardware_kind {
@@ -59,5 +60,5 @@ bool hardware_settle(const struct config *c, const struct hardware_type *h, stru
 /* First name of a comma list; the caller frees it. */
 char *hardware_default(const struct hardware_type *h, enum hardware_kind kind);
 /* Why the interface cannot work for this node, as a sentence (the caller frees it); NULL if it can. */
-char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind,
-		       const struct node *n);
+char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind, const struct node *n,
+		       const struct agent_defaults *agents);

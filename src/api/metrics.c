@@ -14,6 +14,28 @@ static void print_requests(const struct api *a, GString *out)
 				       GPOINTER_TO_INT(status), GPOINTER_TO_UINT(count));
 }
 
+static void print_agent_calls(const struct api *a, GString *out)
+{
+	static const char lookups[] = "# HELP inox_api_lookups_total Look-ups of agents.\n"
+				      "# TYPE inox_api_lookups_total counter\n";
+	static const char heartbeats[] = "# HELP inox_api_heartbeats_total Heartbeats of agents.\n"
+					 "# TYPE inox_api_heartbeats_total counter\n";
+	static const struct {
+		const char *before, *line;
+	} lines[AGENT_CALL_COUNT] = {
+		[AGENT_CALL_LOOKUP] = {lookups, "inox_api_lookups_total{token=\"kept\"}"},
+		[AGENT_CALL_TOKEN_GIVEN] = {"", "inox_api_lookups_total{token=\"given\"}"},
+		[AGENT_CALL_HEARTBEAT] = {heartbeats,
+					  "inox_api_heartbeats_total{result=\"accepted\"}"},
+		[AGENT_CALL_REFUSED] = {"", "inox_api_heartbeats_total{result=\"refused\"}"},
+		[AGENT_CALL_OLD_TOKEN] = {"", "inox_api_heartbeats_total{result=\"old token\"}"},
+	};
+
+	for (unsigned i = 0; i < AGENT_CALL_COUNT; i++)
+		g_string_append_printf(out, "%s%s %u\n", lines[i].before, lines[i].line,
+				       a->agent_calls[i]);
+}
+
 bool document_metrics(struct request *rq, GError **error)
 {
 	g_autoptr(GHashTable) counts =
@@ -24,6 +46,7 @@ bool document_metrics(struct request *rq, GError **error)
 	GString *out = g_string_new(NULL);
 
 	print_requests(rq->api, out);
+	print_agent_calls(rq->api, out);
 	g_string_append(out, "# HELP inox_nodes Nodes by provisioning state.\n"
 			     "# TYPE inox_nodes gauge\n");
 	for (unsigned state = STATE_NONE + 1; state < STATE_COUNT; state++) {

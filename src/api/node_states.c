@@ -2,6 +2,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "agents.h"
 #include "config_drive.h"
 #include "flow.h"
 #include "hardware.h"
@@ -185,6 +186,7 @@ bool node_provision(struct request *rq, GError **error)
 		return false;
 	/* It may have come earlier, as instance_info.configdrive. */
 	g_autofree char *kept = drive ? NULL : g_strdup(rq->node->config_drive);
+	g_autofree char *url = NULL;
 	const struct event ev = {
 		.kind = EVENT_VERB,
 		.now = wall_now(),
@@ -193,7 +195,8 @@ bool node_provision(struct request *rq, GError **error)
 		.word = json_peek_string(rq->body, "target"),
 		.config_drive = drive ? drive : kept,
 		.steps = chosen_steps(rq),
-		.automated_clean = config_bool(rq->api->config, OPTION_conductor_automated_clean)};
+		.automated_clean = config_bool(rq->api->config, OPTION_conductor_automated_clean),
+		.agents = agents_defaults(rq->api->config, &url)};
 
 	if (!node_fold(rq->node, &ev, changed, error))
 		return false;
@@ -327,11 +330,14 @@ bool node_validate(struct request *rq, GError **error)
 {
 	const struct hardware_type *h = node_find_hardware(rq->api->config, rq->node, error);
 
+	g_autofree char *url = NULL;
+	const struct agent_defaults agents = agents_defaults(rq->api->config, &url);
+
 	if (!h)
 		return false;
 	rq->reply = json_object();
 	for (enum hardware_kind i = 0; i < HARDWARE_INTERFACES; i++) {
-		g_autofree char *problem = hardware_problem(h, i, rq->node);
+		g_autofree char *problem = hardware_problem(h, i, rq->node, &agents);
 		json_t *result = json_pack("{s:b}", "result", problem == NULL);
 
 		if (problem)

@@ -13,6 +13,16 @@
 
 #define REQUEST_ID_TEXT (sizeof("req-") + UUID_TEXT)
 
+/* What agents called, for GET /metrics. */
+enum agent_call {
+	AGENT_CALL_LOOKUP,      /* answered without a token */
+	AGENT_CALL_TOKEN_GIVEN, /* ... with one */
+	AGENT_CALL_HEARTBEAT,
+	AGENT_CALL_REFUSED,   /* heartbeat */
+	AGENT_CALL_OLD_TOKEN, /* heartbeat with the token of an earlier boot */
+	AGENT_CALL_COUNT
+};
+
 struct api {
 	struct loop *loop;
 	const struct config *config;
@@ -23,6 +33,7 @@ struct api {
 	struct http_server *server;
 	struct wall started;
 	GHashTable *answered; /* GINT status -> GUINT number of answers */
+	unsigned agent_calls[AGENT_CALL_COUNT];
 };
 
 struct request {
@@ -61,6 +72,7 @@ enum {
 	R_OWN = 1 << 8,       /* not Ironic's: any microversion will do */
 	R_UUID = 1 << 9,      /* the first variable must be a UUID, not a name */
 	R_FALLBACK = 1 << 10, /* only for paths that no other route has */
+	R_AGENT = 1 << 11,    /* for agents: closed by [api]disable_agent_api */
 };
 
 /* What a client hears whose microversion is older than the route. */

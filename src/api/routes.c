@@ -1,6 +1,7 @@
 /* The routes, each once.  The first that fits wins, so literal paths stand before variable ones. */
 #include <string.h>
 
+#include "agents.h"
 #include "documents.h"
 #include "nodes.h"
 #include "ports.h"
@@ -10,9 +11,11 @@
 	"instance_uuid,associated,maintenance,chassis_uuid,provision_state,driver,"          \
 	"resource_class,fault,conductor_group,conductor,owner,description_contains,retired," \
 	"lessee,project,shard,sharded,parent_node,include_children"
-#define PORT_FILTERS   "node,node_uuid,address,portgroup"
-#define NODE_PAGING    "limit,marker,sort_key,sort_dir,"
-#define CHANGE         R_WRITE | R_NODE | R_UNLOCKED
+#define PORT_FILTERS "node,node_uuid,address,portgroup"
+#define NODE_PAGING  "limit,marker,sort_key,sort_dir,"
+#define CHANGE       R_WRITE | R_NODE | R_UNLOCKED
+#define HEARTBEAT \
+	"callback_url,agent_version,agent_token,agent_verify_ca,agent_status,agent_status_message"
 #define NO_TEMPLATES   "The API version does not allow deploy templates"
 #define NO_RUNBOOKS    "The API version does not allow runbooks"
 #define NO_ALLOCATIONS "The API version does not allow allocations"
@@ -97,9 +100,9 @@ const struct route api_routes[] = {
 	{"GET",    "/v1/conductors",            conductors_list,    0, 49, OLD_NOT_FOUND, NOT_YET, PAGING},
 	{"GET",    "/v1/conductors/{}",         conductors_show,    0, 49, OLD_NOT_FOUND, NOT_YET, "fields"},
 
-	{"GET",    "/v1/lookup",                agent_refuse, R_ANY_QUERY},
-	{"POST",   "/v1/heartbeat/{}",          agent_refuse, R_ANY_QUERY},
-	{"POST",   "/v1/continue_inspection",   agent_refuse, R_ANY_QUERY},
+	{"GET",    "/v1/lookup",                agent_lookup,    R_AGENT, 22, OLD_NOT_FOUND, NULL, "addresses,node_uuid"},
+	{"POST",   "/v1/heartbeat/{}",          agent_heartbeat, R_AGENT | R_NODE | R_BODY, 22, OLD_NOT_FOUND, NULL, HEARTBEAT},
+	{"POST",   "/v1/continue_inspection",   agent_refuse_inspection, R_AGENT | R_ANY_QUERY},
 
 	/* Resources of Ironic that this server has none of. */
 	{"GET",    "/v1/shards",                shards_list,    0, 82, OLD_ROUTE, "The API version does not allow shards"},

@@ -21,3 +21,5 @@
 #define LIMIT_PATCH_STEPS      1000 /* operations of one JSON patch */
 #define LIMIT_API_CONNECTIONS  512
 #define LIMIT_LOOKUP_ANSWER    (1024 * 1024) /* a node with its look-up settings */
+#define LIMIT_AGENT_CALL       (64 * 1024)   /* body of a heartbeat */
+#define LIMIT_CERTIFICATE      (16 * 1024)   /* of an agent, as PEM */

@@ -126,26 +126,6 @@ static struct secret *open_password(struct conductor *c, const struct node *n, G
 	return seal_is_sealed(text) ? seal_open(c->key, n->uuid.s, text, error) : secret_new(text);
 }
 
-/* true, false, or the word for it: command lines send texts. */
-static bool read_verify(const json_t *info, bool *ret_verify, GError **error)
-{
-	static const struct {
-		const char *word;
-		bool value;
-	} words[] = {{"true", true},   {"yes", true}, {"1", true},  {"on", true},
-		     {"false", false}, {"no", false}, {"0", false}, {"off", false}};
-	const char *text = json_peek_string(info, "redfish_verify_ca");
-
-	*ret_verify = json_peek_bool(info, "redfish_verify_ca", true);
-	for (size_t i = 0; text && i < G_N_ELEMENTS(words); i++)
-		if (g_ascii_strcasecmp(text, words[i].word) == 0) {
-			*ret_verify = words[i].value;
-			return true;
-		}
-	return !text || inox_error_set(error, INOX_ERROR_INVALID,
-				       "driver_info.redfish_verify_ca must be true or false");
-}
-
 bool fill_bmc_request(struct conductor *c, const struct node *n, enum bmc_operation operation,
 		      struct message *ret_message, GError **error)
 {
@@ -164,7 +144,7 @@ bool fill_bmc_request(struct conductor *c, const struct node *n, enum bmc_operat
 	if (g_strcmp0(n->driver, "redfish") == 0 &&
 	    !address_check_bmc(c->config, address ? address : "", error))
 		return false;
-	if (!read_verify(info, &verify, error))
+	if (!deployment_flag(n, "redfish_verify_ca", true, &verify, error))
 		return false;
 	struct secret *password = open_password(c, n, &sealed);
 
@@ -268,25 +248,17 @@ static struct secret *open_token(struct act *a, GError **error)
 	return seal_open(a->c->key, a->n->uuid.s, a->n->agent_token, error);
 }
 
-static int transport_of(const struct act *a)
+static bool read_transport(const struct act *a, enum agent_transport *ret_transport, GError **error)
 {
-	const char *own = json_peek_string(a->n->driver_info, "agent_transport");
-
-	return agent_transport_parse(own ? own : config_text(a->c->config, OPTION_agent_transport));
-}
-
-static bool check_transport(int transport, GError **error)
-{
-	return transport >= 0 ||
-	       inox_error_set(error, INOX_ERROR_INVALID,
-			      "driver_info.agent_transport must be psk, pinned or http");
+	return deployment_transport(a->n, config_text(a->c->config, OPTION_agent_transport),
+				    ret_transport, error);
 }
 
 static bool act_publish(struct act *a, GError **error)
 {
 	g_auto(message) m = {.type = MESSAGE_boot_publish};
 	struct message_boot_publish *p = &m.boot_publish;
-	int transport = transport_of(a);
+	enum agent_transport transport;
 
 	if (is_under_way(a, ROLE_BOOT))
 		return true;
@@ -296,11 +268,12 @@ static bool act_publish(struct act *a, GError **error)
 	p->address = g_strdup(a->n->agent_address);
 	p->arguments = g_strdup(a->c->kernel_arguments);
 	p->path = g_strdup(a->f.path);
-	if (!check_transport(transport, error))
+	p->api_url = a->f.active ? config_agent_api_url(a->c->config) : NULL;
+	if (!read_transport(a, &transport, error))
 		return false;
 	p->transport = (uint32_t)transport;
 	p->macs = list_macs(a, true, error);
-	if (!p->macs || !(p->token = open_token(a, error)))
+	if (!p->macs || (!a->f.by_lookup && !(p->token = open_token(a, error))))
 		return false;
 	return ask(a, ROLE_BOOT, false, &m, BOOT_TIMEOUT_S, error);
 }
@@ -423,9 +396,10 @@ void node_unwatch(struct conductor *c, struct run *run)
 static bool send_watch(struct act *a, enum watch_phase phase, GError **error)
 {
 	g_auto(message) m = {.type = MESSAGE_dialer_watch};
-	int transport = transport_of(a);
+	enum agent_transport transport;
+	const char *known = json_peek_string(a->n->driver_info, "agent_certificate_sha256");
 
-	if (!check_transport(transport, error))
+	if (!read_transport(a, &transport, error))
 		return false;
 	m.dialer_watch = (struct message_dialer_watch){
 		.node = a->n->uuid,
@@ -433,8 +407,7 @@ static bool send_watch(struct act *a, enum watch_phase phase, GError **error)
 		.address = g_strdup(a->n->agent_address),
 		.port = (uint32_t)config_int(a->c->config, OPTION_agent_port),
 		.transport = (uint32_t)transport,
-		.certificate =
-			g_strdup(json_peek_string(a->n->driver_info, "agent_certificate_sha256")),
+		.certificate = g_strdup(known ? known : a->f.pin),
 		.phase = phase,
 		.interval_s = (uint32_t)(config_poll_interval(a->c->config).us / 1000000),
 		.command = g_strdup(a->f.command),
@@ -449,7 +422,8 @@ static bool keep_watch(struct act *a, GError **error)
 	enum flow_watch want = action_info[flow_action(&a->f)].watch;
 	bool waiting = flow_action(&a->f) == ACTION_STEP_WAIT;
 
-	if (want == WATCH_OFF) {
+	/* The agent of an active node says itself when it is there. */
+	if (want == WATCH_OFF || (a->f.active && !a->f.called)) {
 		node_unwatch(a->c, a->run);
 		return true;
 	}

@@ -8,12 +8,14 @@
 #include <string.h>
 
 #include "crash_point.h"
+#include "deployment.h"
 #include "errors.h"
 #include "identity_check.h"
 #include "inside.h"
 #include "jsons.h"
 #include "limit.h"
 #include "log.h"
+#include "verifier.h"
 
 #define BATCH_MOST     256
 #define PROGRESS_EVERY SPAN_SECONDS(2)
@@ -35,7 +37,7 @@ struct batch {
 struct intake {
 	struct event ev;
 	json_t *outcome;
-	char *reason, *token, *path, *address, *url;
+	char *reason, *token, *verifier, *path, *address, *url;
 };
 
 static void intake_clear(struct intake *in)
@@ -43,6 +45,7 @@ static void intake_clear(struct intake *in)
 	json_decref(in->outcome);
 	g_free(in->reason);
 	secret_wipe_text(in->token);
+	g_free(in->verifier);
 	g_free(in->path);
 	g_free(in->address);
 	g_free(in->url);
@@ -281,6 +284,20 @@ static void check_identity(struct conductor *c, const struct node *n, struct int
 	in->reason = g_strdup(error->message);
 }
 
+/* The mode holds from here to the end of the boot, whatever is changed meanwhile. */
+static bool read_mode(struct conductor *c, const struct node *n, struct deployment_mode *ret_mode,
+		      GError **error)
+{
+	g_autofree char *url = config_agent_api_url(c->config);
+	const struct agent_defaults defaults = {
+		.active = !config_bool(c->config, OPTION_agent_poll_only),
+		.by_lookup =
+			strcmp(config_text(c->config, OPTION_agent_token_delivery), "lookup") == 0,
+		.api_url = url};
+
+	return deployment_mode(n, &defaults, ret_mode, error);
+}
+
 static void prepare_boot(struct conductor *c, const struct node *n, struct intake *in)
 {
 	g_autoptr(GError) error = NULL;
@@ -290,13 +307,19 @@ static void prepare_boot(struct conductor *c, const struct node *n, struct intak
 		return;
 	g_autoptr(secret) token = secret_new_token();
 	g_autoptr(secret) path = secret_new_token();
+	struct deployment_mode mode = {.active = false};
 
 	in->token = seal_text(c->key, n->uuid.s, secret_peek(token));
+	in->verifier = verifier_new(secret_peek(token));
 	in->path = g_strdup(secret_peek(path));
-	in->address = address_assign(c->store, c->config, &c->pool, n, &error);
+	if (read_mode(c, n, &mode, &error))
+		in->address = address_assign(c->store, c->config, &c->pool, n, &error);
 	in->ev.fresh_token = in->token;
+	in->ev.fresh_verifier = in->verifier;
 	in->ev.fresh_path = in->path;
 	in->ev.assigned_address = in->address;
+	in->ev.active = mode.active;
+	in->ev.by_lookup = mode.by_lookup;
 	if (!in->address) {
 		g_free(in->reason);
 		in->reason = g_strdup(error->message);

@@ -351,6 +351,19 @@ const char *config_host(const struct config *c)
 	return c->host;
 }
 
+char *config_agent_api_url(const struct config *c)
+{
+	const char *url = config_text(c, OPTION_service_catalog_endpoint_override);
+
+	if (!*url)
+		url = config_text(c, OPTION_api_public_endpoint);
+	size_t length = strlen(url);
+
+	while (length > 0 && url[length - 1] == '/')
+		length--;
+	return length > 0 ? g_strndup(url, length) : NULL;
+}
+
 char *config_database(const struct config *c)
 {
 	const char *connection = config_text(c, OPTION_database_connection);

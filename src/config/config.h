@@ -49,6 +49,9 @@ const struct network *config_networks(const struct config *c, enum config_option
 /* Values that follow from several options. */
 struct span config_poll_interval(const struct config *c);
 const char *config_host(const struct config *c);
+/* The URL that agents of active nodes get, without a slash at its end; NULL: none is configured.  The
+ * caller frees it. */
+char *config_agent_api_url(const struct config *c);
 char *
 config_database(const struct config *c); /* connection with its default filled in; caller frees */
 

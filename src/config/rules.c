@@ -69,6 +69,7 @@ static void check_urls(struct checker *k)
 	static const char *const https[] = {"https://", NULL};
 
 	check_url(k, OPTION_api_public_endpoint, http);
+	check_url(k, OPTION_service_catalog_endpoint_override, http);
 	check_url(k, OPTION_boot_http_url, http);
 	check_url(k, OPTION_boot_push_url, https);
 }

@@ -160,3 +160,74 @@ enum boot_mode deployment_boot_mode(const struct node *n)
 		mode = mode_in(n->properties);
 	return mode < 0 ? BOOT_MODE_UNKNOWN : (enum boot_mode)mode;
 }
+
+bool deployment_flag(const struct node *n, const char *key, bool otherwise, bool *ret_flag,
+		     GError **error)
+{
+	static const struct {
+		const char *word;
+		bool value;
+	} words[] = {{"true", true},   {"yes", true}, {"1", true},  {"on", true},
+		     {"false", false}, {"no", false}, {"0", false}, {"off", false}};
+	const json_t *value = json_object_get(n->driver_info, key);
+	const char *text = json_string_value(value);
+
+	if (!value || json_is_boolean(value)) {
+		*ret_flag = value ? json_is_true(value) : otherwise;
+		return true;
+	}
+	for (size_t i = 0; text && i < G_N_ELEMENTS(words); i++)
+		if (g_ascii_strcasecmp(text, words[i].word) == 0) {
+			*ret_flag = words[i].value;
+			return true;
+		}
+	return inox_error_set(error, INOX_ERROR_INVALID, "driver_info.%s must be true or false",
+			      key);
+}
+
+bool deployment_mode(const struct node *n, const struct agent_defaults *defaults,
+		     struct deployment_mode *ret_mode, GError **error)
+{
+	const char *delivery = json_peek_string(n->driver_info, "agent_delivery");
+	struct deployment_mode mode = {.by_lookup = defaults->by_lookup};
+	bool polled;
+
+	if (!deployment_flag(n, "agent_poll_only", !defaults->active, &polled, error))
+		return false;
+	if (delivery && strcmp(delivery, "boot") != 0 && strcmp(delivery, "lookup") != 0)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "driver_info.agent_delivery must be boot or lookup");
+	if (!polled && !defaults->api_url)
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"the node is in active mode, and there is no URL at which its agent could "
+			"reach the API: set [service_catalog]endpoint_override or "
+			"[api]public_endpoint, or use the passive mode ([agent]poll_only = true, or "
+			"driver_info.agent_poll_only of the node)");
+	if (!polled && defaults->closed)
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"the node is in active mode, and [api]disable_agent_api = true refuses what "
+			"its agent would call: use the passive mode ([agent]poll_only = true, or "
+			"driver_info.agent_poll_only of the node), or open it");
+	if (delivery)
+		mode.by_lookup = strcmp(delivery, "lookup") == 0;
+	mode.active = !polled;
+	/* Who does not call cannot look up. */
+	mode.by_lookup &= mode.active;
+	*ret_mode = mode;
+	return true;
+}
+
+bool deployment_transport(const struct node *n, const char *otherwise,
+			  enum agent_transport *ret_transport, GError **error)
+{
+	const char *own = json_peek_string(n->driver_info, "agent_transport");
+	int transport = agent_transport_parse(own ? own : otherwise);
+
+	if (transport < 0)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "driver_info.agent_transport must be psk, pinned or http");
+	*ret_transport = (enum agent_transport)transport;
+	return true;
+}

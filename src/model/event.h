@@ -8,12 +8,15 @@
 #include "vocabulary.h"
 
 enum event_kind {
-	EVENT_VERB,          /* the API: PUT states/provision */
-	EVENT_POWER_REQUEST, /* the API: PUT states/power */
-	EVENT_TAKEN,         /* the conductor takes up what the API has accepted */
-	EVENT_BMC,           /* the bmc worker answered */
-	EVENT_BOOT,          /* the boot publisher answered */
-	EVENT_AGENT_ALIVE,   /* first authenticated contact of an epoch, or back again */
+	EVENT_VERB,            /* the API: PUT states/provision */
+	EVENT_POWER_REQUEST,   /* the API: PUT states/power */
+	EVENT_TAKEN,           /* the conductor takes up what the API has accepted */
+	EVENT_BMC,             /* the bmc worker answered */
+	EVENT_BOOT,            /* the boot publisher answered */
+	EVENT_AGENT_ALIVE,     /* first authenticated contact of an epoch, or back again */
+	EVENT_AGENT_HEARTBEAT, /* the API: the agent of an active node called, with its token */
+	EVENT_AGENT_LOOKUP,    /* the API: the token of this boot goes out */
+	EVENT_AGENT_OLD_TOKEN, /* the API: it refused a heartbeat with the token of an earlier boot */
 	EVENT_AGENT_MILESTONE,
 	EVENT_AGENT_GONE,
 	EVENT_AGENT_REPLY,   /* answer to a command that the flow had sent */
@@ -29,6 +32,14 @@ enum event_kind {
 struct flow_limits {
 	unsigned callback_s; /* silence of an agent */
 	unsigned power_s;    /* until a BMC reports the wanted power state */
+};
+
+/* What holds for nodes whose driver_info says nothing else; from the configuration. */
+struct agent_defaults {
+	bool active;         /* not [agent]poll_only */
+	bool by_lookup;      /* [agent]token_delivery */
+	bool closed;         /* [api]disable_agent_api */
+	const char *api_url; /* for agents; NULL: none */
 };
 
 struct event {
@@ -48,6 +59,7 @@ struct event {
 	const char *config_drive; /* NULL: none given */
 	const json_t *steps;      /* deploy_steps; NULL: none given */
 	bool automated_clean;     /* the server's default */
+	struct agent_defaults agents;
 
 	/* EVENT_POWER_REQUEST */
 	enum power_target power_target;
@@ -70,11 +82,16 @@ struct event {
 	const char *agent_url;
 	uint64_t started_ms; /* when the agent says it started */
 	bool own_agent, restarted;
+	const char *
+		pin; /* EVENT_AGENT_HEARTBEAT: SHA-256 of the agent's certificate, hex; NULL: none */
 
 	/* What a pure function cannot make by itself; given when flow_begins_boot() says so: a fresh token,
-	 * sealed for this node; an unguessable path; the address to use, or NULL and why there is none in
-	 * `reason`. */
+	 * sealed for this node, and its check value (EVENT_AGENT_LOOKUP carries these, too; a boot whose
+	 * token is given by_lookup begins without); an unguessable path; the address to use, or NULL and
+	 * why there is none in `reason`. */
 	const char *fresh_token;
+	const char *fresh_verifier;
+	bool active, by_lookup; /* the mode of this boot: see flow.def */
 	const char *fresh_path;
 	const char *assigned_address;
 };

@@ -18,6 +18,17 @@
 bool node_fold(struct node *n, const struct event *ev, attr_set changed,
 	       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* What look-up and heartbeat need to know of a flow. */
+struct flow_boot {
+	bool begun;     /* boot data are or were published, and the boot has not ended */
+	bool active;    /* the rest holds for a boot that has begun */
+	bool by_lookup; /* the token is given at the first look-up */
+	bool powered;   /* the machine was told to switch on: who asks now may be of this boot */
+	char pin[65];   /* SHA-256 of the agent's certificate, hex; "": none is known */
+};
+/* A damaged flow is no boot. */
+void flow_peek_boot(const struct node *n, struct flow_boot *ret_boot);
+
 /* True if the success of the current phase begins a ramdisk boot: the event that tells of it must carry
  * the fresh_... members. */
 bool flow_begins_boot(const struct node *n);

@@ -29,6 +29,8 @@ static void add_progress(GString *text, const struct node *n, const struct flow 
 		g_string_append_printf(text, " %s.%s",
 				       json_string_value(json_object_get(step, "interface")),
 				       json_string_value(json_object_get(step, "step")));
+	if (action == ACTION_CONTACT && f->active && !f->called)
+		g_string_append(text, ", which has to send its first heartbeat,");
 	if (action == ACTION_CONTACT)
 		g_string_append_printf(text, " at %s (so far: %s)", n->agent_address,
 				       milestone_text((unsigned)f->milestone));
@@ -102,4 +104,25 @@ json_t *node_flow_view(const struct node *n, struct wall now)
 	add_time(view, "since", f.since);
 	add_time(view, "until", f.until);
 	return view;
+}
+
+void flow_peek_boot(const struct node *n, struct flow_boot *ret_boot)
+{
+	g_auto(flow) f = {.phase = PHASE_NONE};
+	struct flow_boot boot = {.begun = false};
+
+	if (flow_parse(n->flow, &f, NULL) && f.phase != PHASE_NONE) {
+		enum phase p = operation_info[flow_operation(&f)].first;
+
+		for (; p != PHASE_NONE && p <= f.phase; p = flow_phase_after(p)) {
+			boot.begun |= phase_info[p].action == ACTION_PUBLISH && f.path;
+			boot.powered |= boot.begun && phase_info[p].action == ACTION_POWER_ON;
+		}
+	}
+	if (boot.begun) {
+		boot.active = f.active;
+		boot.by_lookup = f.by_lookup;
+		g_strlcpy(boot.pin, f.pin ? f.pin : "", sizeof(boot.pin));
+	}
+	*ret_boot = boot;
 }

@@ -75,6 +75,14 @@ void fold_set_state(struct fold *x, enum provision_state s)
 	FOLD_TEXT(x, reservation, working ? x->ev->host : NULL);
 }
 
+void fold_end_token(struct fold *x)
+{
+	if (x->n->agent_verifier)
+		FOLD_TEXT(x, agent_verifier_before, x->n->agent_verifier);
+	FOLD_TEXT(x, agent_verifier, NULL);
+	FOLD_TEXT(x, agent_token, NULL);
+}
+
 void fold_note(struct fold *x, const char *reason)
 {
 	g_free(x->f.reason);
@@ -163,25 +171,34 @@ static json_t *shown_step(const struct fold *x)
 static bool begin_boot(struct fold *x)
 {
 	struct node *n = x->n;
+	const struct event *ev = x->ev;
+	struct flow *f = &x->f;
 
-	if (!x->ev->assigned_address || !x->ev->fresh_token || !x->ev->fresh_path) {
-		fold_fail_phase(x, x->ev->reason ? x->ev->reason : "there is no address for it");
+	if (!ev->assigned_address || !ev->fresh_path || !(ev->fresh_token || ev->by_lookup)) {
+		fold_fail_phase(x, ev->reason ? ev->reason : "there is no address for it");
 		return false;
 	}
 	n->boot_epoch++;
 	attr_set_add(x->changed, NODE_ATTR_boot_epoch);
-	FOLD_TEXT(x, agent_token, x->ev->fresh_token);
-	FOLD_TEXT(x, agent_address, x->ev->assigned_address);
-	g_free(x->f.path);
-	x->f.path = g_strdup(x->ev->fresh_path);
-	x->f.agent_started = 0;
-	x->f.restarts = 0;
+	fold_end_token(x);
+	FOLD_TEXT(x, agent_token, ev->by_lookup ? NULL : ev->fresh_token);
+	FOLD_TEXT(x, agent_verifier, ev->by_lookup ? NULL : ev->fresh_verifier);
+	FOLD_TEXT(x, agent_address, ev->assigned_address);
+	fold_set_info(x, "agent_url", NULL);
+	g_free(f->path);
+	f->path = g_strdup(ev->fresh_path);
+	f->agent_started = 0;
+	f->restarts = 0;
+	f->active = ev->active;
+	f->by_lookup = ev->by_lookup;
+	f->called = false;
+	g_clear_pointer(&f->pin, g_free);
 	return true;
 }
 
 static void end_boot(struct fold *x)
 {
-	FOLD_TEXT(x, agent_token, NULL);
+	fold_end_token(x);
 	FOLD_TEXT(x, agent_address, NULL);
 	fold_set_info(x, "agent_url", NULL);
 	g_clear_pointer(&x->f.path, g_free);
@@ -303,7 +320,7 @@ void fold_fail(struct fold *x, const char *sentence)
 		fold_set_state(x, to);
 	}
 	/* From here the boot's secret is worth nothing, whenever its files go. */
-	FOLD_TEXT(x, agent_token, NULL);
+	fold_end_token(x);
 	if (published && end != END_KEEP) {
 		FOLD_JSON(x, deploy_step, json_object());
 		fold_start(x, OPERATION_CLEAN_UP);
@@ -427,8 +444,9 @@ static void fold_boot(struct fold *x)
 
 static void contact_deadline(struct fold *x)
 {
+	const char *what = x->f.active && !x->f.called ? "heartbeat" : "answer";
 	g_autofree char *reason = g_strdup_printf(
-		"no answer from %s within %lld s (furthest: %s%s%s)", x->n->agent_address,
+		"no %s from %s within %lld s (furthest: %s%s%s)", what, x->n->agent_address,
 		(long long)((x->ev->now.us - x->f.since.us) / 1000000),
 		milestone_text((unsigned)x->f.milestone), x->f.reason ? "; " : "",
 		x->f.reason ? x->f.reason : "");
@@ -494,12 +512,21 @@ static bool is_agents(const struct fold *x)
 static void fold_worker_event(struct fold *x)
 {
 	static void (*const handlers[EVENT_COUNT])(struct fold *) = {
-		[EVENT_BMC] = fold_bmc,           [EVENT_BOOT] = fold_boot,
-		[EVENT_AGENT_REPLY] = fold_reply, [EVENT_AGENT_LIST] = fold_list,
-		[EVENT_SENDING] = fold_sending,   [EVENT_DEADLINE] = fold_passed_deadline,
-		[EVENT_UNABLE] = fold_unable,     [EVENT_TAKEN] = fold_taken,
-		[EVENT_AGENT_ALIVE] = fold_alive, [EVENT_AGENT_MILESTONE] = fold_milestone,
-		[EVENT_AGENT_GONE] = fold_gone,   [EVENT_AGENT_COMMAND] = fold_command,
+		[EVENT_BMC] = fold_bmc,
+		[EVENT_BOOT] = fold_boot,
+		[EVENT_AGENT_REPLY] = fold_reply,
+		[EVENT_AGENT_LIST] = fold_list,
+		[EVENT_SENDING] = fold_sending,
+		[EVENT_DEADLINE] = fold_passed_deadline,
+		[EVENT_UNABLE] = fold_unable,
+		[EVENT_TAKEN] = fold_taken,
+		[EVENT_AGENT_ALIVE] = fold_alive,
+		[EVENT_AGENT_MILESTONE] = fold_milestone,
+		[EVENT_AGENT_GONE] = fold_gone,
+		[EVENT_AGENT_COMMAND] = fold_command,
+		[EVENT_AGENT_HEARTBEAT] = fold_heartbeat,
+		[EVENT_AGENT_LOOKUP] = fold_lookup,
+		[EVENT_AGENT_OLD_TOKEN] = fold_old_token,
 	};
 	enum event_kind kind = x->ev->kind;
 	bool fits = false;
@@ -517,6 +544,12 @@ static void fold_worker_event(struct fold *x)
 	case EVENT_AGENT_MILESTONE:
 	case EVENT_AGENT_GONE:
 	case EVENT_AGENT_COMMAND: fits = is_agents(x); break;
+	/* The agent may call before the BMC has said that the machine is on. */
+	case EVENT_AGENT_HEARTBEAT:
+	case EVENT_AGENT_LOOKUP:
+	case EVENT_AGENT_OLD_TOKEN:
+		fits = x->f.active && (uint64_t)x->n->boot_epoch == x->ev->epoch;
+		break;
 	case EVENT_UNABLE:
 	case EVENT_DEADLINE: fits = (uint64_t)x->f.turn == x->ev->turn; break;
 	case EVENT_TAKEN: fits = true; break;

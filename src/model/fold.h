@@ -20,6 +20,8 @@ void fold_set_json(struct fold *x, enum node_attr attr, json_t **field, json_t *
 /* driver_internal_info[key]; takes the value, NULL removes the key. */
 void fold_set_info(struct fold *x, const char *key, json_t *value);
 void fold_set_state(struct fold *x, enum provision_state s);
+/* The boot's token is worth nothing from here; what is left of it tells an old one from a wrong one. */
+void fold_end_token(struct fold *x);
 void fold_note(struct fold *x, const char *reason);
 
 /* fold.c: moves of the flow */
@@ -41,6 +43,9 @@ bool fold_power_request(struct fold *x, GError **error);
 
 /* fold_agent.c */
 void fold_alive(struct fold *x);
+void fold_heartbeat(struct fold *x);
+void fold_lookup(struct fold *x);
+void fold_old_token(struct fold *x);
 void fold_milestone(struct fold *x);
 void fold_gone(struct fold *x);
 void fold_reply(struct fold *x);

@@ -27,24 +27,35 @@ static char *step_name(const struct fold *x)
 	return g_strdup_printf("%s.%s", interface ? interface : "?", name ? name : "?");
 }
 
+static void show_contact(struct fold *x)
+{
+	char text[WALL_TEXT];
+
+	x->f.contact_at = x->ev->now;
+	x->dirty = true;
+	wall_print(x->ev->now, text);
+	fold_set_info(x, "agent_last_heartbeat", json_string(text));
+}
+
+static bool was_heard_lately(const struct fold *x)
+{
+	return !wall_reached(wall_add(x->f.contact_at, HEARTBEAT_EVERY), x->ev->now);
+}
+
 static void contact(struct fold *x)
 {
 	struct flow *f = &x->f;
-	char text[WALL_TEXT];
 
 	if (f->gone) {
 		f->gone = false;
 		f->until = fold_deadline(x);
 		fold_note(x, NULL);
 	}
-	if (!wall_reached(wall_add(f->contact_at, HEARTBEAT_EVERY), x->ev->now))
+	if (was_heard_lately(x))
 		return;
-	f->contact_at = x->ev->now;
 	if (phase_info[f->phase].limit == LIMIT_CALLBACK)
 		f->until = fold_deadline(x);
-	x->dirty = true;
-	wall_print(x->ev->now, text);
-	fold_set_info(x, "agent_last_heartbeat", json_string(text));
+	show_contact(x);
 }
 
 static bool runs_step(const struct flow *f)
@@ -99,6 +110,51 @@ void fold_alive(struct fold *x)
 	} else if (restarted) {
 		agent_restarted(x);
 	}
+}
+
+/* The agent of an active node says where it is: from here it is dialled, and what it is asked and what it
+ * answers is as in passive mode.  Later heartbeats are shown and lengthen nothing: an agent that calls
+ * and cannot be dialled must not keep its node waiting for ever. */
+void fold_heartbeat(struct fold *x)
+{
+	struct flow *f = &x->f;
+	const struct event *ev = x->ev;
+	bool first = !f->called;
+
+	f->called = true;
+	x->dirty |= first;
+	if (ev->pin && g_strcmp0(f->pin, ev->pin) != 0) {
+		g_free(f->pin);
+		f->pin = g_strdup(ev->pin);
+		x->dirty = true;
+	}
+	if (first || !was_heard_lately(x))
+		show_contact(x);
+	fold_set_info(x, "agent_url", json_string(ev->agent_url));
+	if (ev->version && *ev->version)
+		fold_set_info(x, "agent_version", json_string(ev->version));
+	if (!first || flow_action(f) != ACTION_CONTACT)
+		return;
+	f->milestone = MAX(f->milestone, MILESTONE_ADDRESS);
+	f->until = fold_deadline(x);
+	fold_note(x, NULL);
+}
+
+void fold_lookup(struct fold *x)
+{
+	if (!x->f.by_lookup || x->n->agent_token)
+		return;
+	FOLD_TEXT(x, agent_token, x->ev->fresh_token);
+	FOLD_TEXT(x, agent_verifier, x->ev->fresh_verifier);
+	fold_note(x, "the agent has looked up its node, and its heartbeat has not come yet");
+}
+
+void fold_old_token(struct fold *x)
+{
+	fold_note(
+		x,
+		"a heartbeat with the token of an earlier boot was refused: an agent of that boot "
+		"is still running somewhere");
 }
 
 void fold_milestone(struct fold *x)

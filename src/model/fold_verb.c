@@ -97,9 +97,11 @@ static bool verb_provide(struct fold *x, GError **error)
 	return true;
 }
 
-static bool check_deployment(const struct node *n, GError **error)
+static bool check_deployment(const struct node *n, const struct agent_defaults *agents,
+			     GError **error)
 {
 	g_autoptr(GError) reason = NULL;
+	struct deployment_mode mode;
 	g_autoptr(json_t) image = NULL;
 
 	if (n->disable_power_off)
@@ -108,7 +110,7 @@ static bool check_deployment(const struct node *n, GError **error)
 				      "this release of Inox");
 	if (deployment_check_power(n, &reason))
 		image = deployment_image_info(n, &reason);
-	if (image)
+	if (image && deployment_mode(n, agents, &mode, &reason))
 		return true;
 	return inox_error_set(error, INOX_ERROR_INVALID,
 			      "Failed to validate deploy or power info for node %s: %s", n->uuid.s,
@@ -119,7 +121,7 @@ static bool verb_deploy(struct fold *x, GError **error)
 {
 	const struct event *ev = x->ev;
 
-	if (!check_deployment(x->n, error))
+	if (!check_deployment(x->n, &ev->agents, error))
 		return false;
 	begin(x);
 	/* A rebuild without a config drive uses the one of before. */
@@ -127,7 +129,7 @@ static bool verb_deploy(struct fold *x, GError **error)
 		FOLD_TEXT(x, config_drive, ev->config_drive);
 	fold_set_info(x, "user_deploy_steps", ev->steps ? json_deep_copy(ev->steps) : NULL);
 	fold_set_info(x, "deploy_steps", NULL);
-	FOLD_TEXT(x, agent_token, NULL);
+	fold_end_token(x);
 	fold_start(x, OPERATION_DEPLOY);
 	return true;
 }
@@ -137,7 +139,7 @@ static bool verb_delete(struct fold *x, GError **error)
 	if (cleans(x))
 		return refuse_cleaning(error);
 	begin(x);
-	FOLD_TEXT(x, agent_token, NULL);
+	fold_end_token(x);
 	fold_start(x, OPERATION_UNDEPLOY);
 	return true;
 }

@@ -336,7 +336,7 @@ def test_flow_and_metrics(api, node):
     assert api("GET", "/healthcheck", status=200).text == "OK"
 
 
-@pytest.mark.parametrize("config", [{"api": {"disable_agent_api": True}}, {"agent": {"poll_only": True}}])
+@pytest.mark.parametrize("config", [{"api": {"disable_agent_api": True}}, {"api": {"enable_ramdisk_endpoints": False}}])
 def test_agents_are_turned_away_whoever_asks(start_inoxd, config):
     closed = Api(start_inoxd(config))
     uuid = closed.create_node()["uuid"]
@@ -347,15 +347,6 @@ def test_agents_are_turned_away_whoever_asks(start_inoxd, config):
             answer = closed(method, path, body, version=version)
             assert answer.status == 403
             assert fault(answer) == f"Access was denied to the following resource: {path.partition('?')[0]}"
-
-
-def test_agents_find_nothing_while_no_node_waits(api, node):
-    answers = {(a.status, a.text) for a in (
-        api("GET", "/v1/lookup?addresses=52:54:00:00:00:01"), api("GET", f"/v1/lookup?node_uuid={node}"),
-        api("POST", f"/v1/heartbeat/{node}", {"callback_url": "http://127.0.0.1:9999"}),
-        api("POST", "/v1/heartbeat/nobody", "{"), api("POST", "/v1/continue_inspection", {}))}
-    assert len(answers) == 1
-    assert answers.pop()[0] == 404
 
 
 def test_what_this_server_has_none_of(api):

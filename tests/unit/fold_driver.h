@@ -68,6 +68,7 @@ static inline struct event play_event(const struct play *p, enum event_kind kind
 		.limits = {.callback_s = 1800, .power_s = 60},
 		.ok = true,
 		.fresh_token = "sealed:v1:token",
+		.fresh_verifier = "v1:verifier",
 		.fresh_path = "path",
 		.assigned_address = "10.77.2.9",
 		.status = COMMAND_SUCCEEDED,

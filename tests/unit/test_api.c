@@ -404,7 +404,8 @@ static void test_interfaces(void)
 			"redfish.");
 	g_free(n->driver);
 	n->driver = g_strdup("redfish");
-	g_autofree char *problem = hardware_problem(h, HARDWARE_POWER, n);
+	g_autofree char *problem = hardware_problem(
+		h, HARDWARE_POWER, n, &(const struct agent_defaults){.active = false});
 
 	g_assert_nonnull(strstr(problem, "redfish_address"));
 }

@@ -13,6 +13,7 @@
 
 #define MAC     "52:54:00:aa:bb:01"
 #define ADDRESS "127.77.0.9"
+#define PIN     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 struct world {
 	struct loop *loop;
@@ -42,6 +43,9 @@ struct world {
 	bool ignores_soft_off;
 	char *password; /* that the BMC worker was given */
 	bool verify;
+	bool called,
+		watched; /* active mode: a heartbeat went out; the dialer was told of the agent */
+	char *api_url;
 	enum role kill_worker; /* only this worker dies; 0: the conductor, with all of them */
 	unsigned lose_answer_to_step, refuse_publish;
 };
@@ -116,6 +120,8 @@ static void play_boot(struct world *w, const struct message *in)
 			w->epoch = p->epoch;
 			g_free(w->token);
 			w->token = g_strdup(secret_peek(p->token));
+			g_free(w->api_url);
+			w->api_url = g_strdup(p->api_url);
 		}
 	} else {
 		out.boot_reply.request = in->boot_withdraw.request;
@@ -135,6 +141,11 @@ static void play_watch(struct world *w, const struct message_dialer_watch *watch
 	g_assert_cmpuint(watch->epoch, ==, w->epoch);
 	g_assert_cmpstr(watch->address, ==, ADDRESS);
 	g_assert_cmpstr(secret_peek(watch->token), ==, w->token);
+	w->watched = true;
+	if (*w->api_url) {
+		g_assert_true(w->called);
+		g_assert_cmpstr(watch->certificate, ==, PIN);
+	}
 	if (!w->agent_up)
 		return;
 	alive.agent_alive = (struct message_agent_alive){.node = watch->node,
@@ -318,12 +329,14 @@ static void setup(struct world *w, gconstpointer data)
 	g_autofree char *url = g_strdup_printf("sqlite://%s/inox.sqlite", w->folder);
 	g_autofree char *key = g_build_filename(w->folder, "key", NULL);
 
-	g_assert_true(g_file_set_contents(file,
-					  "[agent]\nallowed_networks = 127.0.0.0/8\n"
-					  "[redfish]\nallowed_networks = 127.0.0.0/8\n"
-					  "[conductor]\nsync_power_state_interval = 1\n"
-					  "sweep_interval = 1\n",
-					  -1, NULL));
+	g_assert_true(
+		g_file_set_contents(file,
+				    "[agent]\npoll_only = true\nallowed_networks = 127.0.0.0/8\n"
+				    "[service_catalog]\nendpoint_override = http://127.0.0.1:1/\n"
+				    "[redfish]\nallowed_networks = 127.0.0.0/8\n"
+				    "[conductor]\nsync_power_state_interval = 1\n"
+				    "sweep_interval = 1\n",
+				    -1, NULL));
 	w->config = config_load(file, &error);
 	g_assert_no_error(error);
 	w->store = store_open(url, true, &error);
@@ -352,6 +365,7 @@ static void teardown(struct world *w, gconstpointer data)
 	close(w->pokes[1]);
 	json_decref(w->commands);
 	g_free(w->token);
+	g_free(w->api_url);
 	g_free(w->password);
 	g_autoptr(GDir) dir = g_dir_open(w->folder, 0, NULL);
 
@@ -683,6 +697,68 @@ static void test_wrong_machine(struct world *w, gconstpointer data)
 	until_rest(w, STATE_ACTIVE);
 }
 
+/* One event, as the API folds it. */
+static void fold_as_api(struct world *w, struct event *ev)
+{
+	attr_set changed = {0};
+
+	g_assert_true(store_begin(w->store, NULL));
+	g_autoptr(node) n = get(w);
+
+	ev->now = wall_now();
+	ev->host = "api";
+	ev->epoch = (uint64_t)n->boot_epoch;
+	ev->limits = (struct flow_limits){.callback_s = 1800, .power_s = 60};
+	g_assert_true(node_fold(n, ev, changed, NULL));
+	g_assert_true(store_node_update(w->store, n, changed, NULL));
+	g_assert_true(store_commit(w->store, NULL));
+	poke(w);
+}
+
+static void test_active(struct world *w, gconstpointer data)
+{
+	struct event ev = {
+		.kind = EVENT_AGENT_HEARTBEAT, .agent_url = "https://" ADDRESS ":9999", .pin = PIN};
+
+	(void)data;
+	g_assert_true(store_begin(w->store, NULL));
+	g_autoptr(node) n = get(w);
+	attr_set changed = {0};
+
+	json_object_set_new(n->driver_info, "agent_poll_only", json_false());
+	attr_set_add(changed, NODE_ATTR_driver_info);
+	g_assert_true(store_node_update(w->store, n, changed, NULL));
+	g_assert_true(store_commit(w->store, NULL));
+
+	struct event deploy = {.kind = EVENT_VERB,
+			       .verb = STATE_EVENT_DEPLOY,
+			       .agents = {.api_url = "http://127.0.0.1:1"}};
+
+	fold_as_api(w, &deploy);
+	loop_timer_arm(w->guard, SPAN_SECONDS(20));
+	for (;;) {
+		g_autoptr(node) now = get(w);
+
+		if (now->provision_state == STATE_DEPLOY_WAIT || w->late)
+			break;
+		loop_turn(w->loop, true);
+	}
+	/* It was started with the URL, and is not dialled before it called: not after a restart, either. */
+	g_assert_false(w->late);
+	g_assert_cmpstr(w->api_url, ==, "http://127.0.0.1:1");
+	stop(w);
+	start(w);
+	poke(w);
+	for (unsigned i = 0; i < 3; i++)
+		loop_turn(w->loop, true);
+	g_assert_false(w->watched);
+	w->called = true;
+	fold_as_api(w, &ev);
+	until_rest(w, STATE_ACTIVE);
+	g_assert_true(w->watched);
+	g_assert_cmpuint(w->writes, ==, 1);
+}
+
 static void test_foreign_messages(struct world *w, gconstpointer data)
 {
 	struct message m = {.type = MESSAGE_bmc_reply};
@@ -717,6 +793,7 @@ int main(int argc, char **argv)
 	CASE("a boot host that comes back is asked again", test_retry);
 	CASE("another machine than the node's is stopped before anything is changed",
 	     test_wrong_machine);
+	CASE("an active node's agent is dialled when it has called", test_active);
 	CASE("answers that nobody asked for are dropped", test_foreign_messages);
 	return g_test_run();
 }

@@ -619,6 +619,9 @@ static struct event random_event(const struct play *p, GRand *rand, json_t **ret
 	ev.silent_s = (unsigned)g_rand_int_range(rand, 0, 2000);
 	ev.done = (uint64_t)g_rand_int_range(rand, 0, 100);
 	ev.reason = g_rand_boolean(rand) ? "some reason" : NULL;
+	ev.active = g_rand_boolean(rand);
+	ev.by_lookup = ev.active && g_rand_boolean(rand);
+	ev.pin = g_rand_boolean(rand) ? "pin" : NULL;
 	return ev;
 }
 
