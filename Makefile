@@ -65,11 +65,11 @@ fmt:
 fmt-check:
 	@git ls-files '*.c' '*.h' | xargs clang-format-14 --dry-run -Werror
 
-## make lint         clang-tidy and cppcheck
-lint: build
-	@dist/install-packages lint
-	@dist/lint $(BUILD)
+## make lint         shellcheck, cppcheck and clang-tidy
+lint:
+	@dist/install-packages build lint
+	@dist/lint
 
 ## make clean        remove the build folders
 clean:
-	rm -rf $(BUILD) $(ASAN) $(TSAN) build-fuzz
+	rm -rf $(BUILD) $(ASAN) $(TSAN) build-fuzz build-lint

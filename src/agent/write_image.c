@@ -212,7 +212,8 @@ static struct fetch *open_image(struct work *w, const struct image_info *info,
 				g_error_matches(reason, INOX_ERROR, INOX_ERROR_TIMEOUT)
 					? AGENT_ERROR_IMAGE_DOWNLOAD_TIMEOUT
 					: AGENT_ERROR_IMAGE_DOWNLOAD,
-				"Download of image %s failed: %s", info->id, reason->message);
+				"Download of image %s failed: %s", info->id,
+				reason ? reason->message : "it has no URL");
 	return f;
 }
 

@@ -22,7 +22,8 @@ static enum inox_error code_of_errno(int number)
 	}
 }
 
-bool inox_error_set_errno(GError **error, int saved_errno, const char *format, ...)
+/* In brackets: for the analyzer the names are macros. */
+bool(inox_error_set_errno)(GError **error, int saved_errno, const char *format, ...)
 {
 	va_list arguments;
 
@@ -34,7 +35,7 @@ bool inox_error_set_errno(GError **error, int saved_errno, const char *format, .
 	return false;
 }
 
-bool inox_error_set(GError **error, enum inox_error code, const char *format, ...)
+bool(inox_error_set)(GError **error, enum inox_error code, const char *format, ...)
 {
 	va_list arguments;
 

@@ -33,3 +33,9 @@ bool inox_error_set_errno(GError **error, int saved_errno, const char *format, .
 /* Sets *error and returns false. */
 bool inox_error_set(GError **error, enum inox_error code, const char *format, ...)
 	G_GNUC_PRINTF(3, 4);
+
+#ifdef __clang_analyzer__
+/* The analyzer cannot see into another file; without the result it follows paths that do not exist. */
+#	define inox_error_set(...)       (inox_error_set(__VA_ARGS__), false)
+#	define inox_error_set_errno(...) (inox_error_set_errno(__VA_ARGS__), false)
+#endif
