@@ -2,6 +2,9 @@
 
 #include <event2/event.h>
 
+/* Turns that are left to what was queued when a loop is freed. */
+#define LAST_TURNS 16
+
 struct loop {
 	struct event_base *base;
 };
@@ -39,6 +42,12 @@ void loop_free(struct loop *l)
 {
 	if (!l)
 		return;
+	/* A bufferevent with a deferred callback in the queue is kept alive by it, though its owner freed
+	 * it; nobody else is left to be called back. */
+	for (unsigned turn = 0;
+	     turn < LAST_TURNS && event_base_get_num_events(l->base, EVENT_BASE_COUNT_ACTIVE) > 0;
+	     turn++)
+		event_base_loop(l->base, EVLOOP_NONBLOCK);
 	event_base_free(l->base);
 	g_free(l);
 }
