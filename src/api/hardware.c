@@ -69,7 +69,7 @@ static const struct hardware_type types[] = {
 	 .boot_devices = "pxe"},
 	{.name = "redfish",
 	 .offers = {[HARDWARE_BIOS] = "no-bios",
-		    [HARDWARE_BOOT] = "ipxe,pxe",
+		    [HARDWARE_BOOT] = "ipxe,pxe,redfish-virtual-media",
 		    [HARDWARE_CONSOLE] = "no-console",
 		    [HARDWARE_DEPLOY] = "direct",
 		    [HARDWARE_FIRMWARE] = "no-firmware",

@@ -13,9 +13,11 @@
 /* A power state that is being reached is looked at this often. */
 #define PAUSE_BETWEEN_LOOKS SPAN_SECONDS(1)
 /* After a start, agents and BMCs get this long to be heard before old deadlines count. */
-#define GRACE          SPAN_SECONDS(30)
-#define BMC_TIMEOUT_S  30
-#define BOOT_TIMEOUT_S 120
+#define GRACE         SPAN_SECONDS(30)
+#define BMC_TIMEOUT_S 30
+/* A BMC that fetches the whole medium before it answers. */
+#define MEDIA_TIMEOUT_S 150
+#define BOOT_TIMEOUT_S  120
 /* On top of a worker's own time limit, before a request counts as lost. */
 #define SPARE_S 15
 
@@ -209,6 +211,53 @@ static bool act_boot_pxe(struct act *a, GError **error)
 	return send_bmc(a, BMC_SET_BOOT, BOOT_DEVICE_PXE, error);
 }
 
+static bool act_boot_cd(struct act *a, GError **error)
+{
+	return send_bmc(a, BMC_SET_BOOT, BOOT_DEVICE_CDROM, error);
+}
+
+/* Where the BMC reads the ISO of this boot. */
+static char *media_url(const struct act *a, GError **error)
+{
+	const char *own = config_text(a->c->config, OPTION_boot_media_url);
+	g_autofree char *base =
+		g_strdup(*own ? own : config_text(a->c->config, OPTION_boot_http_url));
+
+	while (g_str_has_suffix(base, "/"))
+		base[strlen(base) - 1] = '\0';
+	if (*base && a->f.path)
+		return g_strdup_printf("%s/once/%s/boot.iso", base, a->f.path);
+	inox_error_set(error, INOX_ERROR_INVALID,
+		       "virtual media need [boot]media_url or [boot]http_url");
+	return NULL;
+}
+
+static bool send_media(struct act *a, enum bmc_operation operation, GError **error)
+{
+	g_auto(message) m = {.type = MESSAGE_NONE};
+	g_autofree char *url = NULL;
+
+	if (is_under_way(a, ROLE_BMC))
+		return true;
+	if (operation == BMC_INSERT_MEDIA && !(url = media_url(a, error)))
+		return false;
+	if (!fill_bmc_request(a->c, a->n, operation, &m, error))
+		return false;
+	m.bmc_request.media_url = g_steal_pointer(&url);
+	m.bmc_request.timeout_s = MEDIA_TIMEOUT_S;
+	return ask(a, ROLE_BMC, false, &m, MEDIA_TIMEOUT_S, error);
+}
+
+static bool act_insert(struct act *a, GError **error)
+{
+	return send_media(a, BMC_INSERT_MEDIA, error);
+}
+
+static bool act_eject(struct act *a, GError **error)
+{
+	return send_media(a, BMC_EJECT_MEDIA, error);
+}
+
 static bool act_boot_disk(struct act *a, GError **error)
 {
 	return send_bmc(a, BMC_SET_BOOT, BOOT_DEVICE_DISK, error);
@@ -272,6 +321,7 @@ static bool act_publish(struct act *a, GError **error)
 	if (!read_transport(a, &transport, error))
 		return false;
 	p->transport = (uint32_t)transport;
+	p->media = deployment_uses_media(a->n);
 	p->macs = list_macs(a, true, error);
 	if (!p->macs || (!a->f.by_lookup && !(p->token = open_token(a, error))))
 		return false;
@@ -452,6 +502,10 @@ static bool (*const actions[ACTION_COUNT])(struct act *, GError **) = {
 	[ACTION_CONFIRM_OFF] = act_power,
 	[ACTION_BOOT_PXE] = act_boot_pxe,
 	[ACTION_BOOT_DISK] = act_boot_disk,
+	[ACTION_BOOT_CD] = act_boot_cd,
+	[ACTION_INSERT] = act_insert,
+	[ACTION_EJECT] = act_eject,
+	[ACTION_EMPTY_DRIVE] = act_eject,
 	[ACTION_PUBLISH] = act_publish,
 	[ACTION_WITHDRAW_TOKEN] = act_withdraw_token,
 	[ACTION_WITHDRAW] = act_withdraw,

@@ -132,6 +132,10 @@ json_t *agent_call_params(const struct config *conf, const struct node *n, const
 	case ACTION_SOFT_OFF:
 	case ACTION_CONFIRM_OFF:
 	case ACTION_BOOT_PXE:
+	case ACTION_BOOT_CD:
+	case ACTION_INSERT:
+	case ACTION_EJECT:
+	case ACTION_EMPTY_DRIVE:
 	case ACTION_BOOT_DISK:
 	case ACTION_PUBLISH:
 	case ACTION_WITHDRAW_TOKEN:

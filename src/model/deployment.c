@@ -231,3 +231,8 @@ bool deployment_transport(const struct node *n, const char *otherwise,
 	*ret_transport = (enum agent_transport)transport;
 	return true;
 }
+
+bool deployment_uses_media(const struct node *n)
+{
+	return g_strcmp0(n->boot_interface, "redfish-virtual-media") == 0;
+}

@@ -42,7 +42,13 @@ enum action {
 enum flow_watch { WATCH_OFF, WATCH_FIRST, WATCH_ON };
 enum flow_limit { LIMIT_POWER, LIMIT_CALLBACK, LIMIT_DAY };
 enum flow_end { END_DONE, END_POWER, END_UNDEPLOYED, END_KEEP };
-enum { P_SKIP = 1 << 0, P_BOOT_DATA = 1 << 1, P_OWN = 1 << 2 };
+enum {
+	P_SKIP = 1 << 0,
+	P_BOOT_DATA = 1 << 1,
+	P_OWN = 1 << 2,
+	P_MEDIA = 1 << 3,
+	P_NETWORK = 1 << 4
+};
 
 struct phase_info {
 	enum operation operation;

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "deployment.h"
 #include "errors.h"
 #include "jsons.h"
 
@@ -102,6 +103,8 @@ static bool is_passed_over(const struct node *n, const struct flow *f, enum phas
 	if ((info->flags & P_BOOT_DATA) && !f->path)
 		return true;
 	if ((info->flags & P_OWN) && !f->own_agent)
+		return true;
+	if (info->flags & (deployment_uses_media(n) ? P_NETWORK : P_MEDIA))
 		return true;
 	return (info->action == ACTION_STEP_SEND || info->action == ACTION_STEP_WAIT) &&
 	       !has_more_steps(n, f);

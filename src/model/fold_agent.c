@@ -72,8 +72,9 @@ static void agent_restarted(struct fold *x)
 	g_autofree char *name = step_name(x);
 	g_autofree char *sentence = NULL;
 
-	if (flow_action(f) == ACTION_WITHDRAW_TOKEN || flow_action(f) == ACTION_BOOT_DISK ||
-	    flow_action(f) == ACTION_SYNC || flow_action(f) == ACTION_AGENT_OFF)
+	if (flow_action(f) == ACTION_EJECT || flow_action(f) == ACTION_WITHDRAW_TOKEN ||
+	    flow_action(f) == ACTION_BOOT_DISK || flow_action(f) == ACTION_SYNC ||
+	    flow_action(f) == ACTION_AGENT_OFF)
 		return;
 	f->restarts++;
 	if (runs_step(f) && (strcmp(name, "deploy.write_image") != 0 || f->runs >= RUNS_MOST)) {

@@ -6,7 +6,8 @@
 STATE is a JSON file: {"boot_root", "sysroot", "agent", "port"}.  Booting from the network means what
 firmware, iPXE, kernel and ramdisk do between them: wait until the boot host knows this MAC address, take the
 script's kernel arguments, the token's archive and the reserved address, and become inox-agent.
-Booting from the disk means: the disk must begin with a boot sector; then the instance just runs.
+Booting from the optical drive means: load the ISO whose URL the BMC gives, and take loader configuration and token
+out of it.  Booting from the disk means: the disk must begin with a boot sector; then the instance just runs.
 """
 
 import json
@@ -16,6 +17,7 @@ import re
 import signal
 import sys
 import time
+import urllib.request
 
 BOOT_PATIENCE_S = 60
 
@@ -64,7 +66,26 @@ def wait_for_boot_data(root, mac):
 
 def boot_network(state):
     root, sysroot = pathlib.Path(state["boot_root"]), pathlib.Path(state["sysroot"])
-    address, arguments, archive = wait_for_boot_data(root, os.environ["INOX_MACHINE_MAC"].lower())
+    become_agent(state, sysroot, *wait_for_boot_data(root, os.environ["INOX_MACHINE_MAC"].lower()))
+
+
+def reserved_address(root, mac):
+    """What DHCP gives."""
+    return (root / "dhcp-hosts" / mac.replace(":", "-")).read_text().strip().split(",")[1]
+
+
+def boot_cdrom(state):
+    with urllib.request.urlopen(os.environ["INOX_MACHINE_MEDIA"], timeout=BOOT_PATIENCE_S) as answer:
+        iso = answer.read()
+    arguments = re.search(rb"^append (.*)$", iso, re.M).group(1).decode()
+    assert f"linux /boot/vmlinuz {arguments}\n".encode() in iso, "BIOS and UEFI boot with different arguments"
+    fixed = re.search(r"inox-address=([^ /]+)/\d+", arguments)
+    root = pathlib.Path(state["boot_root"])
+    address = fixed.group(1) if fixed else reserved_address(root, os.environ["INOX_MACHINE_MAC"].lower())
+    become_agent(state, pathlib.Path(state["sysroot"]), address, arguments, iso[iso.index(b"070701"):])
+
+
+def become_agent(state, sysroot, address, arguments, archive):
     (sysroot / "proc").mkdir(exist_ok=True)
     (sysroot / "proc/cmdline").write_text(arguments + "\n")
     for name, content in cpio_files(archive):
@@ -93,4 +114,4 @@ if __name__ == "__main__":
     with open(sys.argv[1]) as described:
         the_state = json.load(described)
     print("machine:", os.environ["INOX_MACHINE_MAC"], "boots from", os.environ["INOX_BOOT_TARGET"], flush=True)
-    (boot_network if os.environ["INOX_BOOT_TARGET"] == "pxe" else boot_disk)(the_state)
+    {"pxe": boot_network, "cdrom": boot_cdrom, "disk": boot_disk}[os.environ["INOX_BOOT_TARGET"]](the_state)

@@ -63,6 +63,39 @@ class ImageServer:
         self.httpd.server_close()
 
 
+PLACES = (("isolinux.cfg", 4096), ("grub.cfg", 4096), ("node.img", 4096), ("agent.conf", 2048))
+
+
+def make_base_iso():
+    """As much of the ISO that inox-ramdisk makes as the boot publisher looks at."""
+    return bytes(2048) + b"".join(
+        f"inox-place {name} {size}\n".encode().ljust(size, b"\n") for name, size in PLACES) + bytes(2048)
+
+
+class BootFiles:
+    """The boot host's HTTP server."""
+
+    def __init__(self, folder):
+        outer = self
+        self.requests = []
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *args):
+                super().__init__(*args, directory=str(folder))
+
+            def log_message(self, *args):
+                outer.requests.append(self.path)
+
+        self.httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.httpd.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.httpd.server_port}"
+        threading.Thread(target=self.httpd.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self):
+        self.httpd.shutdown()
+        self.httpd.server_close()
+
+
 class Machine:
     """One machine: a system root for its agent, a disk, and an inox-bmc."""
 
@@ -133,12 +166,14 @@ class ProcessRack:
         for name in ("http/boot", "http/once", "http/ramdisk", "dhcp-hosts"):
             (self.boot_root / name).mkdir(parents=True)
         self.images = ImageServer()
+        self.files = BootFiles(self.boot_root / "http")
+        (self.boot_root / "http/ramdisk/boot.iso").write_bytes(make_base_iso())
         self.machines = []
         self.prefix = "127.%d.%d" % network
         self.config = {
             "agent": {"poll_only": True, "allowed_networks": f"{self.prefix}.0/24"},
             "redfish": {"allowed_networks": "127.0.0.1/32"},
-            "boot": {"root": self.boot_root, "http_url": self.images.url,
+            "boot": {"root": self.boot_root, "http_url": self.images.url, "media_url": self.files.url,
                      "address_pool": f"{self.prefix}.10-{self.prefix}.99"},
             "conductor": {"sweep_interval": 1},
         }
@@ -221,6 +256,7 @@ class ProcessRack:
         for machine in self.machines:
             machine.stop()
         self.images.stop()
+        self.files.stop()
 
 
 def log_of(rack):

@@ -194,6 +194,8 @@ static struct play at_phase(enum phase phase)
 			continue;
 		struct play p = play_new(starts[i].state);
 
+		if (phase_info[phase].flags & P_MEDIA)
+			p.n->boot_interface = g_strdup("redfish-virtual-media");
 		/* Boot data of an older flow, so that no phase is passed over. */
 		json_object_set_new(p.n->flow, "phase", json_string("clean up/withdraw"));
 		json_object_set_new(p.n->flow, "path", json_string("older"));
@@ -235,6 +237,32 @@ static struct event failure(const struct play *p, bool retry)
 	ev.status = COMMAND_FAILED;
 	ev.reason = "the cable is out";
 	return ev;
+}
+
+static void test_media(void)
+{
+	static const enum phase order[] = {
+		PHASE_DEPLOY_OFF,        PHASE_DEPLOY_PUBLISH, PHASE_DEPLOY_INSERT,
+		PHASE_DEPLOY_BOOT_MEDIA, PHASE_DEPLOY_ON,      PHASE_DEPLOY_CONTACT,
+		PHASE_DEPLOY_EJECT,      PHASE_DEPLOY_TOKEN,   PHASE_DEPLOY_IDENTIFY,
+	};
+	struct play p = play_new(STATE_AVAILABLE);
+
+	p.n->boot_interface = g_strdup("redfish-virtual-media");
+	g_assert_true(play_verb(&p, STATE_EVENT_DEPLOY, NULL));
+	for (size_t i = 0; i < G_N_ELEMENTS(order); i++) {
+		g_assert_cmpstr(phase_info[play_phase(&p)].text, ==, phase_info[order[i]].text);
+		play_step(&p);
+	}
+	/* A failure leaves nothing in the drive. */
+	struct event ev = failure(&p, false);
+
+	g_assert_true(play_fold(&p, &ev, NULL));
+	assert_state(&p, STATE_DEPLOY_FAILED);
+	play_until(&p, PHASE_CLEAN_UP_EJECT);
+	play_until(&p, PHASE_NONE);
+	assert_at_rest(&p);
+	play_done(&p);
 }
 
 static void assert_usable(const struct play *p)
@@ -689,6 +717,7 @@ int main(int argc, char **argv)
 	CASE("the tables fit together", test_tables);
 	CASE("a node is verified", test_verify);
 	CASE("a deployment goes through its phases", test_deploy);
+	CASE("a boot from virtual media inserts, boots the drive, and ejects", test_media);
 	CASE("a stock agent is not claimed", test_stock_agent);
 	CASE("undeploying clears the instance", test_undeploy);
 	CASE("every verb in every state is taken or refused as the edges say", test_every_verb);
