@@ -114,9 +114,11 @@ static bool set_loader(struct boot_iso_fill *f, enum boot_iso_place p, const cha
 	return set_place(f, p, text, strlen(text), '\n', error);
 }
 
-/* The kernel passes over zeroes between two archives. */
+/* The kernel passes over zeroes between two archives, and where one could be. */
 static bool set_node(struct boot_iso_fill *f, const struct secret *token, GError **error)
 {
+	if (!token)
+		return set_place(f, PLACE_NODE, "", 0, '\0', error);
 	GByteArray *archive = cpio_of_token(token);
 	bool good =
 		set_place(f, PLACE_NODE, (const char *)archive->data, archive->len, '\0', error);
@@ -127,7 +129,8 @@ static bool set_node(struct boot_iso_fill *f, const struct secret *token, GError
 
 static bool set_agent(struct boot_iso_fill *f, const struct secret *token, GError **error)
 {
-	char *text = g_strdup_printf("[DEFAULT]\nagent_token = %s\n", secret_peek(token));
+	char *text = token ? g_strdup_printf("[DEFAULT]\nagent_token = %s\n", secret_peek(token))
+			   : g_strdup("");
 	bool good = set_place(f, PLACE_AGENT, text, strlen(text), '\n', error);
 
 	secret_wipe_text(text);

@@ -51,7 +51,8 @@ struct boot_iso_network {
 char *boot_iso_arguments(const char *arguments, struct mac interface,
 			 const struct boot_iso_network *network, GError **error);
 
-/* Finds the places and makes what goes into them.  `iso` is only looked at.  Fills *ret on success only;
+/* Finds the places and makes what goes into them; `token` NULL: the agent gets it in another way.  `iso`
+ * is only looked at.  Fills *ret on success only;
  * the caller clears it.  INVALID if it is no ISO with these places. */
 bool boot_iso_fill(const uint8_t *iso, size_t length, const char *arguments,
 		   const struct secret *token, struct boot_iso_fill *ret,

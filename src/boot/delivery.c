@@ -176,13 +176,11 @@ bool delivery_publish(const struct shelf *s, const struct script_site *site,
 					 .api_url = m->api_url,
 					 .path = m->token ? m->path : ""};
 
-	if (m->media && !m->token)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "a boot from virtual media needs a token");
 	if (m->transport > TRANSPORT_HTTP)
 		return inox_error_set(error, INOX_ERROR_INVALID, "%u is no agent transport",
 				      m->transport);
-	if (!parse_macs(m->macs, &interfaces, error) || (m->token && !check_path(m->path, error)))
+	if (!parse_macs(m->macs, &interfaces, error) ||
+	    ((m->token || m->media) && !check_path(m->path, error)))
 		return false;
 	if (*m->address && !(address = canonical_address(m->address, error)))
 		return false;

@@ -588,6 +588,32 @@ static void test_media(void)
 	host_end(&h);
 }
 
+static void test_media_without_token(void)
+{
+	g_auto(message) m = {.type = MESSAGE_boot_publish, .boot_publish = publish_message()};
+	struct host h;
+	gsize length = 0;
+	g_autofree char *bytes = NULL;
+
+	host_start(&h);
+	put_base(&h);
+	g_autofree char *path = g_build_filename(h.root, ISO, NULL);
+
+	secret_free(m.boot_publish.token);
+	m.boot_publish.token = NULL;
+	m.boot_publish.media = true;
+	g_assert_true(delivery_publish(h.shelf, &media_site, &m.boot_publish, NULL));
+	g_assert_true(g_file_get_contents(path, &bytes, &length, NULL));
+	g_assert_null(memmem(bytes, length, "inox-place", strlen("inox-place")));
+	g_assert_null(memmem(bytes, length, "agent_token", strlen("agent_token")));
+	g_assert_null(memmem(bytes, length, "070701", 6));
+	/* The ISO has a path of its own all the same. */
+	g_free(m.boot_publish.path);
+	m.boot_publish.path = g_strdup("../x");
+	g_assert_false(delivery_publish(h.shelf, &media_site, &m.boot_publish, NULL));
+	host_end(&h);
+}
+
 static void test_media_with_dhcp(void)
 {
 	struct script_site dhcp = media_site;
@@ -843,6 +869,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/delivery/an IPv6 address is in brackets", test_ipv6_reservation);
 	g_test_add_func("/delivery/symbolic links are not followed", test_links_are_not_followed);
 	g_test_add_func("/media/the ISO of a boot is the base with its places filled", test_media);
+	g_test_add_func("/media/a boot without a token has an ISO without one",
+			test_media_without_token);
 	g_test_add_func("/media/without a prefix the machine asks DHCP", test_media_with_dhcp);
 	g_test_add_func("/media/a base that is missing or damaged is named",
 			test_media_without_base);
