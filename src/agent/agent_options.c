@@ -39,6 +39,14 @@ static const struct {
 #undef AGENT_OPTION
 };
 
+static const char *const elsewhere[] = {
+#define AGENT_OPTION(field, k, c)
+#define AGENT_ELSEWHERE(k) (k),
+#include "agent_options.def"
+#undef AGENT_OPTION
+	NULL,
+};
+
 static char **slot(struct raw_options *raw, size_t i)
 {
 	return (char **)(void *)((char *)raw + declared[i].offset);
@@ -102,7 +110,7 @@ static bool is_declared(const char *name)
 	for (size_t i = 0; i < G_N_ELEMENTS(declared); i++)
 		if (g_strcmp0(declared[i].kernel, name) == 0)
 			return true;
-	return false;
+	return g_strv_contains(elsewhere, name);
 }
 
 /* Arguments for the stock agent that this one has no use for, so that nobody wonders. */

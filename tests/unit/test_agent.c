@@ -129,7 +129,7 @@ static void test_active_options(void)
 			     "ipa-advertise-port=443 ipa-advertise-protocol=https "
 			     "ipa-insecure=on ipa-cafile=/ca ipa-ironic-api-version=1.68 "
 			     "ipa-global-request-id=req-1 inox-allow-tokenless-get=1 "
-			     "ipa-zebra=1 ipa-collect-lldp=1\n",
+			     "ipa-zebra=1 ipa-collect-lldp=1 ipa-disk-wait-delay=1\n",
 			     &o, NULL));
 	g_assert_cmpint(o.transport, ==, TRANSPORT_PINNED);
 	g_assert_cmpuint(g_strv_length(o.active.urls), ==, 2);
