@@ -7,7 +7,7 @@
 #include "redfish_slot.h"
 
 /* Looks at a drive after a change; the pause between them doubles. */
-#define LOOKS       6
+#define LOOKS          6
 #define FIRST_PAUSE_US 250000
 
 /* The optical drives of a BMC: links and what they were when they were found. */
