@@ -1,4 +1,4 @@
-/* api.h: the REST API: Ironic's bare-metal API, microversions 1.1 to 1.95, and our own few routes.
+/* api.h: the REST API: Ironic's bare-metal API, microversions 1.1 to 1.110, and our own few routes.
  *
  * One loop, one thread; SQLite is called inline.  A request is checked and committed here; when it gave
  * the conductor work, `poke` is called with the node's UUID after the commit.

@@ -178,7 +178,7 @@ static bool parse_patch(struct request *rq, GError **error)
 
 	if (!(rq->route->flags & R_PATCH))
 		return true;
-	rq->patch = patch_parse(rq->body, error);
+	rq->patch = patch_parse(rq->body, rq->minor, error);
 	return rq->patch && attributes_check_patch(rq->patch, t, rq->minor, error);
 }
 

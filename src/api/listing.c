@@ -79,6 +79,17 @@ static void add_words(struct listing *l, const struct filter_rule *rule, const c
 	add_filter(l, rule->attr, list, STORE_ANY_OF);
 }
 
+/* There is one conductor, and its group, the default one, has the empty name. */
+static bool names_default_group(const char *text)
+{
+	g_auto(GStrv) words = g_strsplit(text, ",", -1);
+	bool found = *text == '\0';
+
+	for (size_t i = 0; words[i]; i++)
+		found |= *g_strstrip(words[i]) == '\0';
+	return found;
+}
+
 static void add_either(struct listing *l, const struct filter_rule *rule, const char *text)
 {
 	l->either = rule;
@@ -167,14 +178,21 @@ static bool add_truth(struct listing *l, const struct filter_rule *rule, const c
 	return true;
 }
 
+static bool refuse_filter(const struct filter_rule *rule, GError **error)
+{
+	if (rule->too_old)
+		return api_error_set(error, API_ERROR_NOT_ACCEPTABLE, "%s", rule->too_old);
+	return api_error_set(
+		error, API_ERROR_NOT_ACCEPTABLE,
+		"Request not acceptable. The minimal required API version should be 1.%u",
+		rule->since);
+}
+
 static bool parse_filter(struct listing *l, const struct filter_rule *rule, const char *text,
 			 GError **error)
 {
 	if (rule->since > l->rq->minor)
-		return api_error_set(error, API_ERROR_NOT_ACCEPTABLE,
-				     "Request not acceptable. The minimal required API version "
-				     "should be 1.%u",
-				     rule->since);
+		return refuse_filter(rule, error);
 	repeat(l, rule->argument, text);
 	switch (rule->kind) {
 	case FILTER_TEXT: add_filter(l, rule->attr, json_string(text), STORE_EQUAL); return true;
@@ -185,6 +203,7 @@ static bool parse_filter(struct listing *l, const struct filter_rule *rule, cons
 	case FILTER_STATE: return add_state(l, rule, text, error);
 	case FILTER_FAULT: return add_fault(l, rule, text, error);
 	case FILTER_NODE: return add_node(l, rule, text, error);
+	case FILTER_GROUP: l->nothing |= !names_default_group(text); return true;
 	case FILTER_HOST:
 		l->nothing |= strcmp(text, config_host(l->rq->api->config)) != 0;
 		return true;

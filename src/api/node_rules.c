@@ -43,6 +43,13 @@ static bool check_name(const char *what, struct node *n, unsigned minor, GError 
 	return true;
 }
 
+static bool check_instance_name(const struct request *rq, const struct node *n, GError **error)
+{
+	return !n->instance_name || *n->instance_name ||
+	       inox_error_set(error, INOX_ERROR_INVALID,
+			      "Schema error for %s: '' is too short", rq->patch ? "patch" : "node");
+}
+
 static bool check_group(struct node *n, GError **error)
 {
 	g_autofree char *lower = g_ascii_strdown(n->conductor_group, -1);
@@ -125,7 +132,7 @@ static bool check_common(const struct request *rq, const char *what, struct node
 			 attr_set changed, GError **error)
 {
 	if (!check_name(what, n, rq->minor, error) || !check_parent(rq, n, error) ||
-	    !check_group(n, error))
+	    !check_instance_name(rq, n, error) || !check_group(n, error))
 		return false;
 	const struct hardware_type *h = node_find_hardware(rq->api->config, n, error);
 

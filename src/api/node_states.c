@@ -20,6 +20,7 @@ struct argument {
 	unsigned needed;
 	const char *misplaced; /* sentence for other verbs */
 	const char *missing;
+	unsigned late_verbs, late_since; /* of `verbs`: those that take it from a later version on */
 };
 
 static const struct argument arguments[] = {
@@ -37,7 +38,8 @@ static const struct argument arguments[] = {
 	 "\"deploy_steps\" is only valid when setting target provision state to active or rebuild",
 	 NULL},
 	{"disable_ramdisk", 70, EVENT_BIT(CLEAN) | EVENT_BIT(SERVICE), 0,
-	 "disable_ramdisk is supported only with manual cleaning or servicing", NULL},
+	 "disable_ramdisk is supported only with manual cleaning or servicing", NULL,
+	 EVENT_BIT(SERVICE), 108},
 	{"service_steps", 87, EVENT_BIT(SERVICE), EVENT_BIT(SERVICE),
 	 "\"service_steps\" is only valid when setting target provision state to service",
 	 "\"service_steps\" is required when setting target provision state to service"},
@@ -78,6 +80,8 @@ static bool check_arguments(const struct request *rq, enum state_event verb, GEr
 			return inox_error_set(error, INOX_ERROR_INVALID, "%s", a->missing);
 		if (!is_blank(value) && !(a->verbs & 1u << verb))
 			return inox_error_set(error, INOX_ERROR_INVALID, "%s", a->misplaced);
+		if (!is_blank(value) && a->late_verbs & 1u << verb && rq->minor < a->late_since)
+			return api_error_set_too_old(error);
 	}
 	if (runbook && rq->minor < 92)
 		return api_error_set_too_old(error);
@@ -136,6 +140,17 @@ static void show_config_drive(struct node *n, attr_set changed)
 	attr_set_add(changed, NODE_ATTR_instance_info);
 }
 
+/* Each kind of waiting could be aborted from a version of its own on. */
+static unsigned abort_since(const struct node *n)
+{
+	static const unsigned since[STATE_COUNT] = {
+		[STATE_RESCUE_WAIT] = 38,   [STATE_INSPECT_WAIT] = 41,   [STATE_SERVICE_WAIT] = 87,
+		[STATE_SERVICE_HOLD] = 87,  [STATE_SERVICE_FAILED] = 87, [STATE_DEPLOY_WAIT] = 110,
+	};
+
+	return since[n->provision_state];
+}
+
 /* *ret_verb is what the word asks for, if the node may be asked for it in its state. */
 static bool parse_verb(const struct request *rq, enum state_event *ret_verb, GError **error)
 {
@@ -149,9 +164,7 @@ static bool parse_verb(const struct request *rq, enum state_event *ret_verb, GEr
 				      "Missing mandatory parameter: target");
 	if (!provision_verb_parse(word, rq->minor, ret_verb, &known))
 		return known ? api_error_set_too_old(error) : refuse_state(n, word, error);
-	if (*ret_verb == STATE_EVENT_ABORT &&
-	    ((n->provision_state == STATE_INSPECT_WAIT && rq->minor < 41) ||
-	     n->provision_state == STATE_DEPLOY_WAIT))
+	if (*ret_verb == STATE_EVENT_ABORT && rq->minor < abort_since(n))
 		return api_error_set_too_old(error);
 	/* The fold says this too, but only after the arguments were looked at. */
 	return provision_state_next((enum provision_state)n->provision_state, *ret_verb, &next) ||

@@ -23,6 +23,8 @@ static const struct filter_rule filters[] = {
 	{"shard", FILTER_ANY_OF, NODE_ATTR_shard, 82, 0},
 	{"sharded", FILTER_IS_SET, NODE_ATTR_shard, 82, 0},
 	{"parent_node", FILTER_NODE, NODE_ATTR_parent_node, 83, 0},
+	{"instance_name", FILTER_TEXT, NODE_ATTR_instance_name, 104, 0,
+	 "instance_name is not acceptable in this API version"},
 };
 
 static void rename_state(const struct request *rq, json_t *object, const char *key)
@@ -146,6 +148,18 @@ static bool take_config_drive(struct node *n, attr_set changed, GError **error)
 	return true;
 }
 
+/* An instance without a name is called what its owner displays it as. */
+static void fill_instance_name(struct node *n, attr_set changed)
+{
+	const char *shown = json_peek_string(n->instance_info, "display_name");
+
+	if (n->instance_name || !shown || !*shown ||
+	    strlen(shown) > node_attrs.attrs[NODE_ATTR_instance_name].limit)
+		return;
+	n->instance_name = g_strdup(shown);
+	attr_set_add(changed, NODE_ATTR_instance_name);
+}
+
 static void seal_driver_info(const struct request *rq, struct node *n)
 {
 	json_t *sealed = attributes_seal(rq->api->seal, n->uuid.s, n->driver_info);
@@ -175,6 +189,7 @@ bool nodes_create(struct request *rq, GError **error)
 	n->provision_state = rq->minor < 11 ? STATE_AVAILABLE : STATE_ENROLL;
 	if (!node_check_new(rq, n, error) || !take_config_drive(n, changed, error))
 		return false;
+	fill_instance_name(n, changed);
 	seal_driver_info(rq, n);
 	if (!store_node_insert(rq->api->store, n, error))
 		return false;
@@ -239,6 +254,9 @@ bool nodes_patch(struct request *rq, GError **error)
 		return false;
 	if (attr_set_has(changed, NODE_ATTR_instance_info) && !take_config_drive(n, changed, error))
 		return false;
+	if (attr_set_has(changed, NODE_ATTR_instance_info) &&
+	    !attr_set_has(changed, NODE_ATTR_instance_name))
+		fill_instance_name(n, changed);
 	if (attr_set_has(changed, NODE_ATTR_driver_info))
 		seal_driver_info(rq, n);
 	if ((changed[0] || changed[1]) && !store_node_update(rq->api->store, n, changed, error))

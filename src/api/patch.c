@@ -28,8 +28,10 @@ void patch_free(struct patch *p)
 	g_free(p);
 }
 
-/* One or more of '/' and word characters: ^(/[\w-]+)+$ */
-static bool path_is_valid(const char *path)
+#define ESCAPES_SINCE 98 /* microversion */
+
+/* One or more of '/' and word characters: ^(/[\w-]+)+$; with `escapes` ~0 and ~1 are word characters. */
+static bool path_is_valid(const char *path, bool escapes)
 {
 	bool empty = true;
 
@@ -40,11 +42,27 @@ static bool path_is_valid(const char *path)
 
 		if (c == '/' && empty)
 			return false;
+		if (escapes && c == '~' && (at[1] == '0' || at[1] == '1'))
+			c = '-';
 		if (c != '/' && c != '-' && c != '_' && !g_unichar_isalnum(c))
 			return false;
 		empty = c == '/';
 	}
 	return !empty;
+}
+
+/* ~1 and ~0 become '/' and '~', in place. */
+static void unescape(char *segment)
+{
+	char *to = segment;
+
+	for (const char *at = segment; *at; at++) {
+		if (*at == '~')
+			*to++ = *++at == '1' ? '/' : '~';
+		else
+			*to++ = *at;
+	}
+	*to = '\0';
 }
 
 static bool check_keys(const json_t *item, GError **error)
@@ -79,7 +97,7 @@ static bool check_keys(const json_t *item, GError **error)
 	return true;
 }
 
-static struct patch_step *parse_step(const json_t *item, GError **error)
+static struct patch_step *parse_step(const json_t *item, bool escapes, GError **error)
 {
 	if (!check_keys(item, error))
 		return NULL;
@@ -95,10 +113,10 @@ static struct patch_step *parse_step(const json_t *item, GError **error)
 			       verb);
 		return NULL;
 	}
-	if (!path_is_valid(path)) {
+	if (!path_is_valid(path, escapes)) {
 		inox_error_set(error, INOX_ERROR_INVALID,
-			       "Schema error for patch: '%s' does not match '^(/[\\\\w-]+)+$'",
-			       path);
+			       "Schema error for patch: '%s' does not match '%s'", path,
+			       escapes ? "^(/([\\\\w-]|~[01])+)+$" : "^(/[\\\\w-]+)+$");
 		return NULL;
 	}
 	struct patch_step *step = g_new0(struct patch_step, 1);
@@ -106,12 +124,14 @@ static struct patch_step *parse_step(const json_t *item, GError **error)
 	step->verb = (enum patch_verb)found;
 	step->path = g_strdup(path);
 	step->segments = g_strsplit(path + 1, "/", -1);
+	for (char **segment = step->segments; *segment; segment++)
+		unescape(*segment);
 	if (step->verb != PATCH_REMOVE)
 		step->value = json_incref(json_object_get(item, "value"));
 	return step;
 }
 
-struct patch *patch_parse(const json_t *body, GError **error)
+struct patch *patch_parse(const json_t *body, unsigned minor, GError **error)
 {
 	if (!json_is_array(body)) {
 		inox_error_set(error, INOX_ERROR_INVALID,
@@ -129,7 +149,7 @@ struct patch *patch_parse(const json_t *body, GError **error)
 
 	p->steps = g_ptr_array_new_with_free_func(step_free);
 	for (size_t i = 0; i < json_array_size(body); i++) {
-		struct patch_step *step = parse_step(json_array_get(body, i), error);
+		struct patch_step *step = parse_step(json_array_get(body, i), minor >= ESCAPES_SINCE, error);
 
 		if (!step)
 			return NULL;

@@ -1,5 +1,5 @@
 /* patch.h: JSON patch as the API takes it: add, replace and remove (RFC 6902 without move, copy, test),
- * paths of word characters and '-'. */
+ * paths of word characters and '-', from 1.98 on also ~0 and ~1 for '~' and '/' (RFC 6901). */
 #pragma once
 
 #include <glib.h>
@@ -11,7 +11,7 @@ enum patch_verb { PATCH_ADD, PATCH_REPLACE, PATCH_REMOVE };
 struct patch_step {
 	enum patch_verb verb;
 	char *path;
-	char **segments; /* of the path: at least one */
+	char **segments; /* of the path, unescaped: at least one */
 	json_t *value;   /* NULL for remove, and for an add that has none */
 };
 
@@ -19,8 +19,8 @@ struct patch {
 	GPtrArray *steps; /* struct patch_step *, owned */
 };
 
-/* `body` is an array of operations.  INVALID with the sentence that clients expect. */
-struct patch *patch_parse(const json_t *body, GError **error);
+/* `body` is an array of operations in microversion 1.`minor`.  INVALID with the sentence that clients expect. */
+struct patch *patch_parse(const json_t *body, unsigned minor, GError **error);
 void patch_free(struct patch *p);
 
 static inline unsigned patch_length(const struct patch *p)

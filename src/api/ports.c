@@ -8,6 +8,8 @@ static const struct filter_rule filters[] = {
 	{"node", FILTER_NODE, PORT_ATTR_node_uuid, 1, 0},
 	{"node_uuid", FILTER_UUID, PORT_ATTR_node_uuid, 1, 0},
 	{"address", FILTER_MAC, PORT_ATTR_address, 1, 0},
+	{"description_contains", FILTER_CONTAINS, PORT_ATTR_description, 97, 0},
+	{"conductor_groups", FILTER_GROUP, 0, 99, 0},
 };
 
 static json_t *render(const struct request *rq, const void *object, unsigned flags, char **fields)
@@ -86,24 +88,52 @@ static bool check_name(const struct request *rq, struct port *p, GError **error)
 			      rq->port ? "update" : "create", p->name);
 }
 
-/* What a switch port may be described with: nothing, {port_id, switch_id, ...}, {port_id, hostname} or an
- * unmanaged network. */
-static bool check_link(const struct port *p, GError **error)
+static bool refuse_link(const json_t *link, const char *cause, const char *key, GError **error)
 {
-	const json_t *link = p->local_link_connection;
-
-	if (json_object_size(link) == 0 || json_object_get(link, "network_type"))
-		return true;
-	if (json_object_get(link, "port_id") &&
-	    (json_object_get(link, "switch_id") || json_object_get(link, "hostname")))
-		return true;
 	g_autofree char *shown = attr_repr(link);
 
 	return inox_error_set(
 		error, INOX_ERROR_INVALID,
 		"Schema error for local_link_connection: %s is not valid under any of "
-		"the given schemas. Possible root cause: '%s' is a required property",
-		shown, json_object_get(link, "port_id") ? "switch_id" : "port_id");
+		"the given schemas. Possible root cause: '%s' %s",
+		shown, key, cause);
+}
+
+/* The two ends of a VTEP, which ports had from 1.90 to 1.104: both, with the port, or neither. */
+static bool check_vtep(const json_t *link, unsigned minor, bool *ret_has, GError **error)
+{
+	static const char *const keys[] = {"vtep-logical-switch", "vtep-physical-switch"};
+	bool had = minor >= 90 && minor < 105;
+
+	*ret_has = json_object_get(link, keys[0]) || json_object_get(link, keys[1]);
+	for (size_t i = 0; *ret_has && i < G_N_ELEMENTS(keys); i++) {
+		bool stands = json_object_get(link, keys[i]) != NULL;
+
+		if (stands && !had)
+			return refuse_link(link, "was unexpected", keys[i], error);
+		if (!stands && had)
+			return refuse_link(link, "is a required property", keys[i], error);
+	}
+	return true;
+}
+
+/* What a switch port may be described with: nothing, {port_id, switch_id, ...}, {port_id, hostname}, an
+ * unmanaged network or, for a time, a VTEP. */
+static bool check_link(const struct request *rq, const struct port *p, GError **error)
+{
+	const json_t *link = p->local_link_connection;
+	bool vtep;
+
+	if (json_object_size(link) == 0)
+		return true;
+	if (!check_vtep(link, rq->minor, &vtep, error))
+		return false;
+	if (json_object_get(link, "network_type"))
+		return true;
+	if (!json_object_get(link, "port_id"))
+		return refuse_link(link, "is a required property", "port_id", error);
+	return vtep || json_object_get(link, "switch_id") || json_object_get(link, "hostname") ||
+	       refuse_link(link, "is a required property", "switch_id", error);
 }
 
 static bool check_group(const struct port *p, GError **error)
@@ -144,7 +174,7 @@ bool ports_create(struct request *rq, GError **error)
 	if (!n)
 		return inox_error_set(error, INOX_ERROR_INVALID, "Node %s could not be found.",
 				      p->node_uuid.s);
-	if (!check_name(rq, p, error) || !check_link(p, error) || !check_group(p, error))
+	if (!check_name(rq, p, error) || !check_link(rq, p, error) || !check_group(p, error))
 		return false;
 	if (!uuid_is_set(&p->uuid))
 		p->uuid = uuid_new();
@@ -219,7 +249,10 @@ bool ports_patch(struct request *rq, GError **error)
 	    !attributes_patch(rq->patch, &port_attrs, p, changed, removed, error))
 		return false;
 	if (!check_new_node(rq, p, changed, error) || !check_connection(n, p, changed, error) ||
-	    !check_name(rq, p, error) || !check_link(p, error) || !check_group(p, error))
+	    !check_name(rq, p, error) || !check_group(p, error))
+		return false;
+	/* What an older version took stays until somebody changes it. */
+	if (attr_set_has(changed, PORT_ATTR_local_link_connection) && !check_link(rq, p, error))
 		return false;
 	if (!attr_set_is_empty(changed) && !store_port_update(rq->api->store, p, changed, error))
 		return false;

@@ -10,14 +10,15 @@
 #define NODE_FILTERS                                                                         \
 	"instance_uuid,associated,maintenance,chassis_uuid,provision_state,driver,"          \
 	"resource_class,fault,conductor_group,conductor,owner,description_contains,retired," \
-	"lessee,project,shard,sharded,parent_node,include_children"
-#define PORT_FILTERS "node,node_uuid,address,portgroup"
+	"lessee,project,shard,sharded,parent_node,include_children,instance_name"
+#define PORT_FILTERS "node,node_uuid,address,portgroup,description_contains,conductor_groups"
 #define NODE_PAGING  "limit,marker,sort_key,sort_dir,"
 #define CHANGE       R_WRITE | R_NODE | R_UNLOCKED
 #define HEARTBEAT \
 	"callback_url,agent_version,agent_token,agent_verify_ca,agent_status,agent_status_message"
 #define NO_TEMPLATES   "The API version does not allow deploy templates"
 #define NO_RUNBOOKS    "The API version does not allow runbooks"
+#define NO_RULES       "The API version does not allow inspection rules"
 #define NO_ALLOCATIONS "The API version does not allow allocations"
 #define NOT_YET        "The API is not supported for this version"
 #define NO_BOOT_MODE   "This endpoint is supported starting with the API version 1.76"
@@ -135,6 +136,11 @@ const struct route api_routes[] = {
 	{"GET",    "/v1/runbooks/{}",           absent_element, R_ANY_QUERY, 92, OLD_ROUTE, NO_RUNBOOKS},
 	{"PATCH",  "/v1/runbooks/{}",           absent_element, 0, 92, OLD_METHOD, NO_RUNBOOKS},
 	{"DELETE", "/v1/runbooks/{}",           absent_element, 0, 92, OLD_METHOD, NO_RUNBOOKS},
+	{"GET",    "/v1/inspection_rules",      absent_list,    R_ANY_QUERY, 96, OLD_ROUTE, NO_RULES},
+	{"POST",   "/v1/inspection_rules",      absent_write,   0, 96, OLD_METHOD, NO_RULES},
+	{"GET",    "/v1/inspection_rules/{}",   absent_element, R_ANY_QUERY, 96, OLD_ROUTE, NO_RULES},
+	{"PATCH",  "/v1/inspection_rules/{}",   absent_element, 0, 96, OLD_METHOD, NO_RULES},
+	{"DELETE", "/v1/inspection_rules/{}",   absent_element, 0, 96, OLD_METHOD, NO_RULES},
 	{"GET",    "/v1/volume",                absent_volume,  R_ANY_QUERY, 32},
 	{"GET",    "/v1/volume/connectors",     absent_list,    R_ANY_QUERY, 32},
 	{"POST",   "/v1/volume/connectors",     absent_write,   0, 32},

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 #define API_MINOR_MIN   1
-#define API_MINOR_MAX   95
-#define API_VERSION_MIN "1.1"
-#define API_VERSION_MAX "1.95"
+#define API_MINOR_MAX   110
+#define API_VERSION_MIN "1." G_STRINGIFY(API_MINOR_MIN)
+#define API_VERSION_MAX "1." G_STRINGIFY(API_MINOR_MAX)
 
 /* `header` is X-OpenStack-Ironic-API-Version, `newer` is OpenStack-API-Version (a comma list of
  * "service version"; its last item for "baremetal" wins over `header`); NULL when absent.  Without any

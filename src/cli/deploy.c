@@ -37,11 +37,10 @@ static int judge(const json_t *seen, const char *wanted, GError **error)
 
 	if (!state)
 		return 0;
-	if (strcmp(state, wanted) == 0 && !json_is_string(json_object_get(seen, "reservation")))
-		return 1;
+	/* `wanted` may itself be a failed state: what an abort leads to. */
+	if (strcmp(state, wanted) == 0)
+		return !json_is_string(json_object_get(seen, "reservation"));
 	if (!ends_badly(state) && moving)
-		return 0;
-	if (!ends_badly(state) && strcmp(state, wanted) == 0)
 		return 0;
 	g_autofree char *why = last_error ? log_clean_text(last_error, strlen(last_error), 4096)
 					  : g_strdup("no reason is recorded");

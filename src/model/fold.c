@@ -230,6 +230,7 @@ static void clear_instance(struct fold *x)
 
 	FOLD_JSON(x, instance_info, json_object());
 	FOLD_TEXT(x, config_drive, NULL);
+	FOLD_TEXT(x, instance_name, NULL);
 	n->instance_uuid = (struct uuid){""};
 	n->allocation_uuid = (struct uuid){""};
 	attr_set_add(x->changed, NODE_ATTR_instance_uuid);

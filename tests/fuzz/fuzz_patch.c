@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 	if (!json_is_object(document) || !body)
 		return 0;
 	g_autoptr(GError) error = NULL;
-	g_autoptr(patch) p = patch_parse(body, &error);
+	g_autoptr(patch) p = patch_parse(body, API_MINOR_MAX, &error);
 
 	g_assert_true((p == NULL) == (error != NULL));
 	if (!p)

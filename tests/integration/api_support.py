@@ -6,13 +6,13 @@ import tempfile
 
 import pytest
 
-from conftest import Inoxd, wait_until
+from conftest import API_VERSION, Inoxd, wait_until
 
 
 class Api:
     """The API of one running inoxd; `version` is the microversion of requests that name none."""
 
-    def __init__(self, process, version="1.95"):
+    def __init__(self, process, version=API_VERSION):
         self.process = process
         self.version = version
         self.url = process.url

@@ -3,6 +3,7 @@ import sqlite3
 
 import pytest
 
+from conftest import API_VERSION
 from api_support import Api, fault, module_folder, start_inoxd  # noqa: F401: fixtures
 
 
@@ -116,8 +117,10 @@ def test_a_full_node_has_every_attribute_of_its_version(api, node):
     assert "conductor" not in keys("1.48") and "conductor" in keys("1.49")
     assert "shard" not in keys("1.81") and "shard" in keys("1.82")
     assert "disable_power_off" not in keys("1.94") and "disable_power_off" in keys("1.95")
+    assert "instance_name" not in keys("1.103") and "instance_name" in keys("1.104")
+    assert "health" not in keys("1.108") and "health" in keys("1.109")
     assert {"states", "portgroups", "volume"} <= keys("1.32")
-    assert not {"agent_token", "flow", "boot_epoch", "revision", "config_drive"} & keys("1.95")
+    assert not {"agent_token", "flow", "boot_epoch", "revision", "config_drive"} & keys(API_VERSION)
 
 
 @pytest.mark.parametrize("version, path, status", [
@@ -134,7 +137,15 @@ def test_a_full_node_has_every_attribute_of_its_version(api, node):
     ("1.22", "/v1/portgroups", 404), ("1.23", "/v1/portgroups", 200), ("1.31", "/v1/volume", 404),
     ("1.48", "/v1/conductors", 404), ("1.49", "/v1/conductors", 200), ("1.51", "/v1/allocations", 404),
     ("1.54", "/v1/deploy_templates", 404), ("1.81", "/v1/shards", 404), ("1.82", "/v1/shards", 200),
-    ("1.91", "/v1/runbooks", 404), ("1.92", "/v1/runbooks", 200), ("1.11", "/v1/drivers/redfish/raid/logical_disk_properties",
+    ("1.91", "/v1/runbooks", 404), ("1.92", "/v1/runbooks", 200),
+    ("1.95", "/v1/inspection_rules", 404), ("1.96", "/v1/inspection_rules", 200),
+    ("1.96", "/v1/ports?description_contains=x", 406), ("1.97", "/v1/ports?description_contains=x", 200),
+    ("1.96", "/v1/ports?fields=description", 406), ("1.97", "/v1/ports?fields=description", 200),
+    ("1.98", "/v1/ports?conductor_groups=x", 406), ("1.99", "/v1/ports?conductor_groups=x", 200),
+    ("1.99", "/v1/ports?sort_key=vendor", 406), ("1.100", "/v1/ports?sort_key=vendor", 200),
+    ("1.100", "/v1/ports?fields=category", 406), ("1.101", "/v1/ports?fields=category", 200),
+    ("1.103", "/v1/nodes?instance_name=x", 406), ("1.104", "/v1/nodes?instance_name=x", 200),
+    ("1.108", "/v1/nodes?fields=health", 406), ("1.109", "/v1/nodes?fields=health", 200), ("1.11", "/v1/drivers/redfish/raid/logical_disk_properties",
                                                                   406),
 ])
 def test_gates(api, node, version, path, status):
@@ -258,6 +269,63 @@ def test_instances(api, node):
     assert patch(api, node, ("remove", "/instance_uuid")).status == 200
 
 
+def test_instance_names(api, node):
+    def shown():
+        return api("GET", f"/v1/nodes/{node}").json["instance_name"]
+
+    assert patch(api, node, ("add", "/instance_name", "x"), version="1.103").status == 406
+    assert api("POST", "/v1/nodes", {"driver": "fake-hardware", "instance_name": "x"}, version="1.103").status == 406
+    assert fault(api("GET", "/v1/nodes?instance_name=x", version="1.103")) == (
+        "instance_name is not acceptable in this API version")
+    assert patch(api, node, ("add", "/instance_name", "")).status == 400
+    assert patch(api, node, ("add", "/instance_name", "x" * 256)).status == 400
+    assert patch(api, node, ("add", "/instance_name", "x" * 255)).status == 200
+    assert patch(api, node, ("add", "/instance_info/display_name", "web1")).json["instance_name"] == "x" * 255
+    assert patch(api, node, ("remove", "/instance_name")).json["instance_name"] is None
+    assert patch(api, node, ("add", "/instance_info/display_name", "web2"), version="1.61").status == 200
+    assert shown() == "web2"
+    assert names(api("GET", "/v1/nodes?fields=name,uuid,instance_name&instance_name=web2")) == [None]
+    assert api("GET", "/v1/nodes?instance_name=web1").json["nodes"] == []
+    both = patch(api, node, ("remove", "/instance_name"), ("add", "/instance_info/display_name", "web3"))
+    assert both.json["instance_name"] is None
+    made = api.create_node(instance_info={"display_name": "db1"})
+    assert made["instance_name"] == "db1"
+    api("DELETE", f"/v1/nodes/{made['uuid']}", status=204)
+    for odd in ("", 5, None, "x" * 256, {"a": 1}):
+        made = api.create_node(instance_info={"display_name": odd})
+        assert made["instance_name"] is None
+        api("DELETE", f"/v1/nodes/{made['uuid']}", status=204)
+
+
+def test_keys_with_slashes_are_escaped_from_1_98_on(api, node):
+    add = ("add", "/extra/a~1b~0c", 1)
+    assert "does not match" in fault(patch(api, node, add, version="1.97"))
+    assert patch(api, node, add, version="1.98").json["extra"] == {"a/b~c": 1}
+    assert patch(api, node, ("add", "/extra/a~01", 2)).json["extra"] == {"a/b~c": 1, "a~1": 2}
+    assert patch(api, node, ("remove", "/extra/a~1b~0c")).json["extra"] == {"a~1": 2}
+    for path in ("/extra/a~2", "/extra/a~", "/extra/~", "/na~0me", "/~1extra"):
+        assert patch(api, node, ("add", path, 1)).status == 400
+
+
+def test_gates_of_the_verbs(api, node):
+    """Refused as too old below the version, and for another reason from it on."""
+    def ask(version, **body):
+        return api("PUT", f"/v1/nodes/{node}/states/provision", body, version=version).status
+
+    for state, version in (("wait call-back", 110), ("inspect wait", 41), ("rescue wait", 38), ("service wait", 87)):
+        set_row(api, node, provision_state=state, reservation="held")
+        assert ask(f"1.{version - 1}", target="abort") == 406
+        assert ask(f"1.{version}", target="abort") == 409
+    set_row(api, node, provision_state="active", reservation="held")
+    steps = [{"interface": "deploy", "step": "x"}]
+    assert ask("1.107", target="service", service_steps=steps, disable_ramdisk=True) == 406
+    assert ask("1.108", target="service", service_steps=steps, disable_ramdisk=True) == 409
+    set_row(api, node, provision_state="manageable")
+    assert ask("1.69", target="clean", clean_steps=steps, disable_ramdisk=True) == 406
+    assert ask("1.70", target="clean", clean_steps=steps, disable_ramdisk=True) == 409
+    set_row(api, node, provision_state="enroll", reservation=None)
+
+
 def test_what_may_be_deleted(api, node):
     for state, status in (("active", 409), ("deploying", 409), ("clean failed", 409)):
         set_row(api, node, provision_state=state)
@@ -316,6 +384,60 @@ def test_ports(api, node):
     assert api("GET", f"/v1/ports/{port['uuid']}").status == 404
 
 
+def test_ports_have_words_for_people(api, node):
+    body = {"address": "52:54:00:AA:00:11", "node_uuid": node}
+    for field, version, length in (("description", 97, 255), ("vendor", 100, 32), ("category", 101, 80)):
+        older, newer = f"1.{version - 1}", f"1.{version}"
+        assert api("POST", "/v1/ports", {**body, field: "x"}, version=older).status == 406
+        answer = api("POST", "/v1/ports", {**body, field: "x" * (length + 1)}, version=newer)
+        assert answer.status == 400 and field in fault(answer)
+        port = api("POST", "/v1/ports", {**body, field: "x" * length}, version=newer, status=201).json
+        path = f"/v1/ports/{port['uuid']}"
+        assert port[field] == "x" * length and field not in api("GET", path, version=older).json
+        change = [{"op": "add", "path": f"/{field}", "value": "y"}]
+        assert api("PATCH", path, change, version=older).status == 406
+        assert api("PATCH", path, change, version=newer, status=200).json[field] == "y"
+        assert api("PATCH", path, [{"op": "remove", "path": f"/{field}"}], status=200).json[field] is None
+        api("DELETE", path, status=204)
+
+
+def test_ports_are_found_by_description_and_group(api, node):
+    ports = [api("POST", "/v1/ports", {"address": f"52:54:00:AA:01:0{i}", "node_uuid": node, "description": word},
+                 status=201).json["uuid"] for i, word in enumerate(("uplink 1", "uplink 2", "50% storage"))]
+
+    def found(query):
+        return [p["uuid"] for p in api("GET", f"/v1/ports?node={node}&{query}", status=200).json["ports"]]
+
+    assert found("description_contains=uplink") == ports[:2]
+    assert found("description_contains=%25") == ports[2:]
+    assert found("conductor_groups=") == found("conductor_groups=rack1,") == ports
+    assert found("conductor_groups=rack1,rack2") == []
+    for port in ports:
+        api("DELETE", f"/v1/ports/{port}", status=204)
+
+
+@pytest.mark.parametrize("version, link, status", [
+    ("1.89", "vtep", 400), ("1.90", "vtep", 201), ("1.104", "vtep", 201), ("1.105", "vtep", 400), ("1.90", "half", 400),
+    ("1.105", "half", 400), ("1.90", "alone", 400), ("1.105", "with a switch", 400), ("1.105", "switch", 201),
+])
+def test_a_vtep_is_a_link_from_1_90_to_1_104(api, node, version, link, status):
+    pair = {"vtep-logical-switch": "l", "vtep-physical-switch": "p"}
+    switch = {"port_id": "1", "switch_id": "52:54:00:00:00:01"}
+    links = {"vtep": {**pair, "port_id": "1"}, "half": {"vtep-logical-switch": "l", "port_id": "1"}, "alone": pair,
+             "with a switch": {**pair, **switch}, "switch": switch}
+    body = {"address": "52:54:00:AA:02:01", "node_uuid": node, "local_link_connection": links[link]}
+    answer = api("POST", "/v1/ports", body, version=version, status=status)
+    if status == 400:
+        assert "Schema error for local_link_connection" in fault(answer)
+        return
+    path = f"/v1/ports/{answer.json['uuid']}"
+    # What was taken then does not stand in the way of another change now.
+    api("PATCH", path, [{"op": "add", "path": "/extra/a", "value": 1}], status=200)
+    changed = api("PATCH", path, [{"op": "add", "path": "/local_link_connection", "value": links["vtep"]}])
+    assert changed.status == (200 if link == "vtep" else 400)
+    api("DELETE", path, status=204)
+
+
 # ---- own routes, and those for agents
 
 def test_shards_are_counted(api, fleet):
@@ -343,14 +465,26 @@ def test_agents_are_turned_away_whoever_asks(start_inoxd, config):
     for method, path, body in (("GET", "/v1/lookup", None), ("GET", f"/v1/lookup?node_uuid={uuid}", None),
                                ("GET", "/v1/lookup?bogus=%20", None), ("POST", f"/v1/heartbeat/{uuid}", {}),
                                ("POST", "/v1/heartbeat/x", "not json"), ("POST", "/v1/continue_inspection", {})):
-        for version in ("1.1", "1.95"):
+        for version in ("1.1", API_VERSION):
             answer = closed(method, path, body, version=version)
             assert answer.status == 403
             assert fault(answer) == f"Access was denied to the following resource: {path.partition('?')[0]}"
 
 
+def test_inspection_rules_are_gated(api):
+    path = "/v1/inspection_rules"
+    one = f"{path}/6f1c0ae4-0000-4000-8000-0123456789ab"
+    assert fault(api("GET", path, version="1.95", status=404)) == "The API version does not allow inspection rules"
+    api("GET", one, version="1.95", status=404)
+    for method, which in (("POST", path), ("PATCH", one), ("DELETE", one)):
+        api(method, which, [] if method == "PATCH" else None, version="1.95", status=405)
+    assert fault(api("DELETE", one, status=404)) == f"Inspection rule {one.rpartition('/')[2]} could not be found."
+    assert "inspection_rules" in api("GET", "/v1").json
+    assert "inspection_rules" not in api("GET", "/v1", version="1.95").json
+
+
 def test_what_this_server_has_none_of(api):
-    for path in ("chassis", "portgroups", "allocations", "deploy_templates", "runbooks", "volume/connectors"):
+    for path in ("chassis", "portgroups", "allocations", "deploy_templates", "runbooks", "inspection_rules", "volume/connectors"):
         assert api("GET", f"/v1/{path}", status=200).json == {path.rsplit("/")[-1]: []}
         answer = api("POST", f"/v1/{path}", {"name": "x"})
         assert answer.status == 501

@@ -11,12 +11,11 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from api_support import Api, fault, module_folder, start_inoxd  # noqa: E402,F401
-from conftest import wait_until  # noqa: E402,F401
+from conftest import API_VERSION as LATEST, wait_until  # noqa: E402,F401
 
 PREFIX = "127.62.1"
 IMAGE = {"image_source": "http://127.0.0.1:1/i.raw", "image_checksum": "0" * 64}
 NOWHERE = "Resource could not be found."
-LATEST = "1.95"
 
 
 class Plane:

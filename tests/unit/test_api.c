@@ -73,7 +73,7 @@ static char *apply(const char *document, const char *operations, GError **error)
 
 	g_assert_nonnull(object);
 	g_assert_nonnull(body);
-	g_autoptr(patch) p = patch_parse(body, error);
+	g_autoptr(patch) p = patch_parse(body, API_MINOR_MAX, error);
 
 	return p && patch_apply(p, object, error) ? json_print_compact(object) : NULL;
 }
@@ -112,6 +112,26 @@ static void test_patch_applied(void)
 	}
 }
 
+static void test_patch_escapes(void)
+{
+	g_autoptr(json_t) body =
+		json_loads("[{\"op\":\"add\",\"path\":\"/a/b~1c~0d~01\",\"value\":1}]", 0, NULL);
+	g_autoptr(json_t) object = json_loads("{\"a\":{}}", 0, NULL);
+	g_autoptr(GError) error = NULL;
+
+	g_assert_null(patch_parse(body, 97, &error));
+	g_assert_cmpstr(error->message, ==,
+			"Schema error for patch: '/a/b~1c~0d~01' does not match '^(/[\\\\w-]+)+$'");
+	g_clear_error(&error);
+	g_autoptr(patch) p = patch_parse(body, 98, &error);
+
+	g_assert_no_error(error);
+	g_assert_true(patch_apply(p, object, &error));
+	g_autofree char *result = json_print_compact(object);
+
+	g_assert_cmpstr(result, ==, "{\"a\":{\"b/c~d~1\":1}}");
+}
+
 static void test_patch_refused(void)
 {
 	static const struct {
@@ -131,7 +151,8 @@ static void test_patch_refused(void)
 		{"[{\"op\":\"add\",\"path\":\"/a/\",\"value\":1}]", "*does not match*"},
 		{"[{\"op\":\"add\",\"path\":\"/a//b\",\"value\":1}]", "*does not match*"},
 		{"[{\"op\":\"add\",\"path\":\"/a.b\",\"value\":1}]", "*does not match*"},
-		{"[{\"op\":\"add\",\"path\":\"/a~1b\",\"value\":1}]", "*does not match*"},
+		{"[{\"op\":\"add\",\"path\":\"/a~2b\",\"value\":1}]", "*does not match*"},
+		{"[{\"op\":\"add\",\"path\":\"/a~\",\"value\":1}]", "*does not match*"},
 		{"[{\"op\":\"add\",\"path\":\"/a\"}]", "*does not contain a 'value' member"},
 		{"[{\"op\":\"replace\",\"path\":\"/b\",\"value\":1}]",
 		 "*can't replace a non-existent object 'b'"},
@@ -168,7 +189,7 @@ static void test_patch_keeps_passwords_to_itself(void)
 static bool patch_node(struct node *n, const char *operations, attr_set changed, GError **error)
 {
 	g_autoptr(json_t) body = json_loads(operations, 0, NULL);
-	g_autoptr(patch) p = patch_parse(body, error);
+	g_autoptr(patch) p = patch_parse(body, API_MINOR_MAX, error);
 	attr_set removed = {0};
 
 	return p && attributes_check_patch(p, &node_attrs, API_MINOR_MAX, error) &&
@@ -351,19 +372,19 @@ static void test_each_route_is_reachable(void)
 
 static void test_names(void)
 {
-	g_assert_true(request_is_name("metal3~host-0", 95));
+	g_assert_true(request_is_name("metal3~host-0", API_MINOR_MAX));
 	g_assert_false(request_is_name("metal3~host-0", 9));
 	g_assert_true(request_is_name("rack1.u07", 9));
-	g_assert_false(request_is_name("", 95));
-	g_assert_false(request_is_name("a b", 95));
-	g_assert_false(request_is_name("a/b", 95));
-	g_assert_false(request_is_name("\xc3\xa4", 95));
-	g_assert_false(request_is_name("6f1c0ae4-0000-4000-8000-0123456789AB", 95));
-	g_assert_false(request_is_name("6f1c0ae40000400080000123456789ab", 95));
+	g_assert_false(request_is_name("", API_MINOR_MAX));
+	g_assert_false(request_is_name("a b", API_MINOR_MAX));
+	g_assert_false(request_is_name("a/b", API_MINOR_MAX));
+	g_assert_false(request_is_name("\xc3\xa4", API_MINOR_MAX));
+	g_assert_false(request_is_name("6f1c0ae4-0000-4000-8000-0123456789AB", API_MINOR_MAX));
+	g_assert_false(request_is_name("6f1c0ae40000400080000123456789ab", API_MINOR_MAX));
 	g_autofree char *longest = g_strnfill(255, 'a'), *longer = g_strnfill(256, 'a');
 
-	g_assert_true(request_is_name(longest, 95));
-	g_assert_false(request_is_name(longer, 95));
+	g_assert_true(request_is_name(longest, API_MINOR_MAX));
+	g_assert_false(request_is_name(longer, API_MINOR_MAX));
 }
 
 static void test_word_lists(void)
@@ -445,6 +466,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/version/headers are negotiated", test_version_taken);
 	g_test_add_func("/version/what is no version in range is refused", test_version_refused);
 	g_test_add_func("/patch/add, replace and remove", test_patch_applied);
+	g_test_add_func("/patch/~0 and ~1 stand for ~ and slash from 1.98 on", test_patch_escapes);
 	g_test_add_func("/patch/each mistake has its sentence", test_patch_refused);
 	g_test_add_func("/patch/a refusal does not repeat the value",
 			test_patch_keeps_passwords_to_itself);

@@ -99,6 +99,7 @@ static void test_undeploy(void)
 	struct play p = play_new(STATE_ACTIVE);
 
 	p.n->instance_uuid = uuid_new();
+	p.n->instance_name = g_strdup("web1");
 	g_assert_true(play_verb(&p, STATE_EVENT_DELETE, NULL));
 	assert_state(&p, STATE_DELETING);
 	play_until(&p, PHASE_NONE);
@@ -106,6 +107,7 @@ static void test_undeploy(void)
 	assert_at_rest(&p);
 	g_assert_cmpuint(json_object_size(p.n->instance_info), ==, 0);
 	g_assert_false(uuid_is_set(&p.n->instance_uuid));
+	g_assert_null(p.n->instance_name);
 	play_done(&p);
 }
 
