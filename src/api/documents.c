@@ -34,7 +34,7 @@ bool document_v1(struct request *rq, GError **error)
 			 {"conductors", 49}, {"allocations", 52},
 			 {"events", 54},     {"deploy_templates", 55},
 			 {"shards", 82},     {"continue_inspection", 84},
-			 {"runbooks", 92},    {"inspection_rules", 96}};
+			 {"runbooks", 92},   {"inspection_rules", 96}};
 	g_autofree char *self = g_strdup_printf("%s/v1/", rq->base);
 
 	(void)error;
@@ -65,10 +65,9 @@ bool document_health(struct request *rq, GError **error)
 
 static const char *resource_of(const struct request *rq)
 {
-	static const char *const names[] = {"portgroups",       "chassis",  "allocations",
-					    "deploy_templates", "runbooks", "connectors",
-					    "targets",          "volume",   "events",
-					    "inspection_rules"};
+	static const char *const names[] = {
+		"portgroups", "chassis", "allocations", "deploy_templates", "runbooks",
+		"connectors", "targets", "volume",      "events",           "inspection_rules"};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
 		if (strstr(rq->route->path, names[i]))
@@ -90,7 +89,7 @@ bool absent_element(struct request *rq, GError **error)
 	} nouns[] = {{"portgroups", "Portgroup"},   {"chassis", "Chassis"},
 		     {"allocations", "Allocation"}, {"deploy_templates", "Deploy template"},
 		     {"runbooks", "Runbook"},       {"connectors", "Volume connector"},
-		     {"targets", "Volume target"},   {"inspection_rules", "Inspection rule"}};
+		     {"targets", "Volume target"},  {"inspection_rules", "Inspection rule"}};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(nouns); i++)
 		if (strcmp(nouns[i].resource, resource_of(rq)) == 0)

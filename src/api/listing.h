@@ -15,16 +15,16 @@ enum filter_kind {
 	FILTER_CONTAINS, /* substring */
 	FILTER_ANY_OF,   /* equal to one of a comma list */
 	FILTER_EITHER,   /* equal to this attribute or the next filter's */
-	FILTER_GROUP,    /* a comma list that holds this conductor's group; otherwise nothing matches */
-	FILTER_HOST,     /* equal to this conductor's name; otherwise nothing matches */
+	FILTER_GROUP, /* a comma list that holds this conductor's group; otherwise nothing matches */
+	FILTER_HOST,  /* equal to this conductor's name; otherwise nothing matches */
 };
 
 struct filter_rule {
 	const char *argument;
 	enum filter_kind kind;
 	unsigned attr;
-	unsigned since; /* microversion; older requests get 406 */
-	unsigned other; /* FILTER_EITHER: the second attribute */
+	unsigned since;      /* microversion; older requests get 406 */
+	unsigned other;      /* FILTER_EITHER: the second attribute */
 	const char *too_old; /* what older requests are told; NULL: the common sentence */
 };
 

@@ -46,8 +46,8 @@ static bool check_name(const char *what, struct node *n, unsigned minor, GError 
 static bool check_instance_name(const struct request *rq, const struct node *n, GError **error)
 {
 	return !n->instance_name || *n->instance_name ||
-	       inox_error_set(error, INOX_ERROR_INVALID,
-			      "Schema error for %s: '' is too short", rq->patch ? "patch" : "node");
+	       inox_error_set(error, INOX_ERROR_INVALID, "Schema error for %s: '' is too short",
+			      rq->patch ? "patch" : "node");
 }
 
 static bool check_group(struct node *n, GError **error)

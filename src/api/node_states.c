@@ -20,7 +20,8 @@ struct argument {
 	unsigned needed;
 	const char *misplaced; /* sentence for other verbs */
 	const char *missing;
-	unsigned late_verbs, late_since; /* of `verbs`: those that take it from a later version on */
+	unsigned late_verbs,
+		late_since; /* of `verbs`: those that take it from a later version on */
 };
 
 static const struct argument arguments[] = {
@@ -144,8 +145,8 @@ static void show_config_drive(struct node *n, attr_set changed)
 static unsigned abort_since(const struct node *n)
 {
 	static const unsigned since[STATE_COUNT] = {
-		[STATE_RESCUE_WAIT] = 38,   [STATE_INSPECT_WAIT] = 41,   [STATE_SERVICE_WAIT] = 87,
-		[STATE_SERVICE_HOLD] = 87,  [STATE_SERVICE_FAILED] = 87, [STATE_DEPLOY_WAIT] = 110,
+		[STATE_RESCUE_WAIT] = 38,  [STATE_INSPECT_WAIT] = 41,   [STATE_SERVICE_WAIT] = 87,
+		[STATE_SERVICE_HOLD] = 87, [STATE_SERVICE_FAILED] = 87, [STATE_DEPLOY_WAIT] = 110,
 	};
 
 	return since[n->provision_state];

@@ -149,7 +149,8 @@ struct patch *patch_parse(const json_t *body, unsigned minor, GError **error)
 
 	p->steps = g_ptr_array_new_with_free_func(step_free);
 	for (size_t i = 0; i < json_array_size(body); i++) {
-		struct patch_step *step = parse_step(json_array_get(body, i), minor >= ESCAPES_SINCE, error);
+		struct patch_step *step =
+			parse_step(json_array_get(body, i), minor >= ESCAPES_SINCE, error);
 
 		if (!step)
 			return NULL;

@@ -165,3 +165,56 @@ def test_no_token_and_no_password_in_any_log_or_answer(rack):
     for secret in tokens | {"correct horse"}:
         assert secret not in everything
         assert secret.encode() not in rows
+
+
+def wait_for_an_agent_that_never_comes(rack):
+    machine = rack.add_machine()
+    rack.enrol(machine)
+    rack.set_image("n1", IMAGE)
+    machine.plug_in(False)
+    rack.provision("n1", "active")
+    wait_until(lambda: rack.node("n1")["provision_state"] == "wait call-back", 30, what="it waits for its agent")
+    assert rack.published() != [] and rack.node("n1")["power_state"] == "power on"
+    return machine
+
+
+def check_that_nothing_is_left_and_deploy(rack, machine):
+    node = rack.node("n1")
+    assert node["provision_state"] == "deploy failed" and node["reservation"] is None
+    assert node["last_error"] == "The deployment was aborted by request."
+    machine.plug_in(True)
+    # At once: a node that is locked would be answered 409.
+    again = rack.inoxd.api("PUT", "/v1/nodes/n1/states/provision", {"target": "active"})
+    assert again.status == 202, again.text
+    rack.wait_state("n1", "active", 90)
+    assert machine.disk_head(len(IMAGE))[512:] == IMAGE[512:]
+
+
+def test_a_deployment_that_waits_for_its_agent_is_aborted(rack):
+    machine = wait_for_an_agent_that_never_comes(rack)
+    path = "/v1/nodes/n1/states/provision"
+    assert rack.inoxd.api("PUT", path, {"target": "abort"}, version="1.109").status == 406
+    assert rack.node("n1")["provision_state"] == "wait call-back"
+    assert rack.inoxd.api("PUT", path, {"target": "abort"}, version="1.110").status == 202
+    wait_until(lambda: rack.flow("n1") == {}, 30, what="the clean-up is done")
+    node = rack.node("n1")
+    assert node["power_state"] == "power off" and "agent_url" not in node["driver_internal_info"]
+    assert rack.published() == []
+    # There is nothing left to abort.
+    assert rack.inoxd.api("PUT", path, {"target": "abort"}).status == 400
+    check_that_nothing_is_left_and_deploy(rack, machine)
+
+
+def test_inox_aborts_and_waits_for_what_that_leads_to(rack):
+    def inox(*words):
+        return subprocess.run([rack.build / "src/cli/inox", *words], env={"INOX_URL": rack.inoxd.url},
+                              capture_output=True, text=True, timeout=60)
+
+    machine = wait_for_an_agent_that_never_comes(rack)
+    done = inox("abort", "n1", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert "deploy failed" in done.stderr
+    check_that_nothing_is_left_and_deploy(rack, machine)
+    # What is not waiting cannot be aborted, and that is no success.
+    refused = inox("abort", "n1", "--wait")
+    assert refused.returncode == 1 and 'while it is in state "active"' in refused.stderr

@@ -105,10 +105,8 @@ class Machine:
         self.folder = rack.folder / f"machine-{number}"
         self.sysroot = self.folder / "root"
         self.make_sysroot(real_mac or self.mac, disk_size)
-        state = self.folder / "state.json"
-        state.write_text(json.dumps({
-            "boot_root": str(rack.boot_root), "sysroot": str(self.sysroot), "port": AGENT_PORT,
-            "agent": str(rack.build / "src/agent/inox-agent")}))
+        self.state = self.folder / "state.json"
+        self.plug_in(True)
         self.port = free_port()
         password = self.folder / "password"
         password.write_text("correct horse\n")
@@ -117,11 +115,18 @@ class Machine:
         description.write_text(
             "[machine]\nkind = process\n"
             f"name = m{number}\nmac = {self.mac}\nserial = SN{number:04}\n"
-            f"command = /usr/bin/python3;{HERE / 'process_machine.py'};{state}\n")
+            f"command = /usr/bin/python3;{HERE / 'process_machine.py'};{self.state}\n")
         self.bmc = Process(
             [rack.build / "tools/bmc/inox-bmc", "--listen", f"127.0.0.1:{self.port}", "--machine", description,
              "--username", "admin", "--password-file", password],
             self.folder / "bmc.log")
+
+    def plug_in(self, plugged):
+        """Without its network cable a machine that boots from the network never comes up."""
+        self.state.write_text(json.dumps({
+            "boot_root": str(self.rack.boot_root if plugged else self.folder / "nothing"),
+            "sysroot": str(self.sysroot), "port": AGENT_PORT,
+            "agent": str(self.rack.build / "src/agent/inox-agent")}))
 
     def make_sysroot(self, mac, disk_size):
         root = self.sysroot
