@@ -37,15 +37,17 @@ static bool take_token(struct agent *a, const struct lookup_answer *answer, GErr
 			      "the API gave no token: all commands are refused");
 }
 
-static const char *advertised_host(const struct agent *a, const struct finding *finding,
-				   GError **error)
+/* What was asked for, else the only address that is served, else the one that the API sees.  The caller
+ * frees it. */
+static char *advertised_host(const struct agent *a, const struct finding *finding, GError **error)
 {
 	const char *host = a->options.active.advertise_host;
+	char listens[INET6_ADDRSTRLEN];
 
 	if (!host)
-		host = finding->own_address;
+		host = agent_listen_host(a, listens) ? listens : finding->own_address;
 	if (*host && !strchr(host, '%') && !g_str_has_prefix(host, "fe80:"))
-		return host;
+		return g_strdup(host);
 	inox_error_set(error, INOX_ERROR_INVALID,
 		       "the API is reached from no address that it could dial: give "
 		       "ipa-advertise-host");
@@ -121,7 +123,7 @@ bool active_adopt(struct agent *a, const struct finding *finding, struct adopted
 		  GError **error)
 {
 	const struct lookup_answer *answer = &finding->answer;
-	const char *host = advertised_host(a, finding, error);
+	g_autofree char *host = advertised_host(a, finding, error);
 
 	/* The token only when the rest is sure; the node, checked already, can be cached. */
 	if (!host || !agent_check_node(a, answer->node_json, error) ||

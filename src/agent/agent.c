@@ -1,5 +1,6 @@
 #include "agent.h"
 
+#include <netdb.h>
 #include <string.h>
 
 #include "active.h"
@@ -54,6 +55,15 @@ bool agent_cache_node(struct agent *a, const json_t *node, GError **error)
 	json_decref(a->node);
 	a->node = copy;
 	return true;
+}
+
+bool agent_listen_host(const struct agent *a, char out[static INET6_ADDRSTRLEN])
+{
+	const struct endpoint *e = &a->options.listen;
+
+	return getnameinfo((const struct sockaddr *)&e->address, e->length, out, INET6_ADDRSTRLEN,
+			   NULL, 0, NI_NUMERICHOST) == 0 &&
+	       !g_str_equal(out, "::") && !g_str_equal(out, "0.0.0.0");
 }
 
 bool agent_is_machine(const struct agent *a)

@@ -42,6 +42,8 @@ bool agent_is_authorized(const struct agent *a, const char *token, const char *p
 bool agent_cache_node(struct agent *a, const json_t *node, GError **error);
 /* Whether the node object is of the node this boot belongs to; thread-safe. */
 bool agent_check_node(const struct agent *a, const json_t *node, GError **error);
+/* The one address that the agent listens on, numeric; false if it listens on all. */
+bool agent_listen_host(const struct agent *a, char out[static INET6_ADDRSTRLEN]);
 /* True for a real machine, false with --root. */
 bool agent_is_machine(const struct agent *a);
 

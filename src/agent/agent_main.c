@@ -32,12 +32,10 @@ static bool find_key(void *ctx, const char *identity, uint8_t ret_key[static TLS
 /* The address a conductor will dial: the one we listen on, or the first that is not the machine's own. */
 static char *certificate_address(const struct agent *a)
 {
-	char host[INET6_ADDRSTRLEN + 2] = "127.0.0.1";
+	char host[INET6_ADDRSTRLEN];
 	struct ifaddrs *all = NULL;
 
-	(void)getnameinfo((const struct sockaddr *)&a->options.listen.address,
-			  a->options.listen.length, host, sizeof(host), NULL, 0, NI_NUMERICHOST);
-	if (!g_str_equal(host, "::") && !g_str_equal(host, "0.0.0.0"))
+	if (agent_listen_host(a, host))
 		return g_strdup(host);
 	g_strlcpy(host, "127.0.0.1", sizeof(host));
 	if (getifaddrs(&all) != 0)

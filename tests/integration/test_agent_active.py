@@ -3,17 +3,21 @@ heartbeats, the certificate they deliver, and what an API may do wrong."""
 import http.client
 import http.server
 import json
+import pathlib
 import re
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
-from conftest import REPOSITORY, free_port, wait_until
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from conftest import REPOSITORY, free_port, wait_until  # noqa: E402
+from rack.process_rack import ProcessRack, log_of, make_image  # noqa: E402
 
 ROOT = REPOSITORY / "tests/data/agent-root"
 TOKEN = "0123456789abcdefghijABCDEFGHIJ0123456789abc"
@@ -116,7 +120,7 @@ def api():
 
 class Agent:
     def __init__(self, build, folder, spawn, url, cmdline="", boot_token=None, transport=None, port=None,
-                 wrapper=()):
+                 wrapper=(), listen="127.0.0.1"):
         self.root = folder / "root"
         if not self.root.exists():
             shutil.copytree(ROOT, self.root, symlinks=True)
@@ -128,7 +132,7 @@ class Agent:
         (self.root / "proc/cmdline").write_text(
             f"quiet ipa-api-url={url} {cmdline} {f'inox-transport={transport}' if transport else ''}")
         self.process = spawn([*wrapper, build / "tests/integration/inox-agent-lab", "--root", self.root,
-                              "--listen", f"127.0.0.1:{self.port}"], "agent")
+                              "--listen", f"{listen}:{self.port}"], "agent")
         self.process.wait_log("agent listens")
 
     def ask(self, method, path, body=None, token=TOKEN, cafile=None, wait=False):
@@ -456,6 +460,14 @@ def test_certificate_is_for_the_advertised_name(api, agent, folder):
     assert "PRIVATE" not in b.process.log()
 
 
+def test_without_an_address_of_its_own_it_tells_the_one_the_api_sees(api, agent):
+    fake = api()
+    a = agent(fake.url, listen="0.0.0.0")
+    body = fake.wait_for("heartbeat", 1)[0]["body"]
+    assert body["callback_url"] == f"https://127.0.0.1:{a.port}"
+    assert a.run("standby.sync", cafile=body["agent_verify_ca"])[0] == 200
+
+
 def test_plain_http_by_name(api, agent):
     fake = api()
     a = agent(fake.url, transport="http")
@@ -520,3 +532,24 @@ def test_arguments_without_meaning_are_named_once(api, agent):
     assert len(lines) == 1
     assert "ipa-inspection-callback-url,ipa-inspection-collectors" in lines[0]
     assert "secretive" not in a.process.log() and "token-required" not in lines[0]
+
+
+# ---- with the control plane of this project
+
+@pytest.mark.parametrize("delivery, transport", [("lookup", "pinned"), ("lookup", "http"), ("boot", "psk"),
+                                                 ("boot", "pinned")])
+def test_a_machine_is_deployed_in_active_mode(build, folder, inoxd, delivery, transport):
+    port = free_port()
+    rack = ProcessRack(build, folder, inoxd, (61, 7), {
+        "agent": {"poll_only": False, "token_delivery": delivery, "transport": transport},
+        "api": {"port": port}, "service_catalog": {"endpoint_override": f"http://127.0.0.1:{port}"}})
+    try:
+        machine, image = rack.add_machine(), make_image()
+        rack.enrol(machine)
+        rack.set_image("n1", image)
+        rack.provision("n1", "active", "active", 60)
+        assert machine.disk_head(len(image))[512:] == image[512:]
+        assert "the API knows this machine" in log_of(rack)
+    finally:
+        print(log_of(rack)[-6000:])
+        rack.stop()
