@@ -87,6 +87,9 @@ def boot_cdrom(state):
 
 def become_agent(state, sysroot, address, arguments, archive):
     (sysroot / "proc").mkdir(exist_ok=True)
+    # A machine of its own would reach the API from its own address.
+    if "ipa-api-url=" in arguments:
+        arguments += " ipa-advertise-host=" + address
     (sysroot / "proc/cmdline").write_text(arguments + "\n")
     for name, content in cpio_files(archive):
         path = sysroot / name.lstrip("/")
