@@ -205,6 +205,9 @@ static void end_boot(struct fold *x)
 	FOLD_TEXT(x, agent_address, NULL);
 	fold_set_info(x, "agent_url", NULL);
 	g_clear_pointer(&x->f.path, g_free);
+	/* No look-up and no heartbeat belongs to it any more. */
+	x->f.active = x->f.by_lookup = x->f.called = false;
+	g_clear_pointer(&x->f.pin, g_free);
 }
 
 static void stop(struct fold *x)

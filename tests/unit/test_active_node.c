@@ -309,10 +309,14 @@ static void test_lookup(void)
 	g_assert_true(play_fold(&p, &ev, NULL));
 	g_assert_cmpstr(p.n->agent_token, ==, "sealed:v1:token");
 	g_assert_cmpstr(p.n->agent_verifier, ==, "v1:verifier");
-	/* The token of a boot is made once. */
+	/* The token of a boot is made once, and never when it has ended. */
 	ev.fresh_token = "sealed:v1:another";
 	g_assert_true(play_fold(&p, &ev, NULL));
 	g_assert_cmpstr(p.n->agent_token, ==, "sealed:v1:token");
+	play_until(&p, PHASE_DEPLOY_INSTANCE_ON);
+	ev = play_event(&p, EVENT_AGENT_LOOKUP);
+	g_assert_true(play_fold(&p, &ev, NULL));
+	g_assert_null(p.n->agent_token);
 	play_done(&p);
 
 	/* ... and not at all where the boot data have it. */
