@@ -121,3 +121,23 @@ bool command_assign(json_t *object, const char *const *words, GError **error)
 	}
 	return true;
 }
+
+int command_delete(struct invocation *in, const char *words, const char *arguments,
+		   const char *collection, GError **error)
+{
+	int status;
+
+	if (!command_parse(in, words, arguments, NULL, 1, 10000, &status, error))
+		return status;
+	for (int i = 0; i < in->argc; i++) {
+		g_autofree char *escaped = client_escape(in->argv[i]);
+		g_autofree char *path = g_strconcat(collection, escaped, NULL);
+		g_autoptr(json_t) gone = client_call(in->client, "DELETE", path, NULL, error);
+
+		if (!gone) {
+			g_prefix_error(error, "%s: ", in->argv[i]);
+			return 1;
+		}
+	}
+	return 0;
+}

@@ -37,6 +37,11 @@ bool command_parse(struct invocation *in, const char *words, const char *argumen
  * file's content without its last line break, and anything else is a string. */
 bool command_assign(json_t *object, const char *const *words, GError **error);
 
+/* A whole verb: deletes the object of each word below `collection` ("/v1/nodes/"), and stops at the first
+ * that cannot be deleted.  Returns the exit status. */
+int command_delete(struct invocation *in, const char *words, const char *arguments,
+		   const char *collection, GError **error);
+
 int command_node_create(struct invocation *in, GError **error);
 int command_node_list(struct invocation *in, GError **error);
 int command_node_show(struct invocation *in, GError **error);

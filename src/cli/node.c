@@ -267,20 +267,7 @@ int command_node_set(struct invocation *in, GError **error)
 
 int command_node_delete(struct invocation *in, GError **error)
 {
-	int status;
-
-	if (!command_parse(in, "node delete", "NODE...", NULL, 1, 10000, &status, error))
-		return status;
-	for (int i = 0; i < in->argc; i++) {
-		g_autofree char *path = node_path(in->argv[i], "");
-		g_autoptr(json_t) gone = client_call(in->client, "DELETE", path, NULL, error);
-
-		if (!gone) {
-			g_prefix_error(error, "%s: ", in->argv[i]);
-			return 1;
-		}
-	}
-	return 0;
+	return command_delete(in, "node delete", "NODE...", "/v1/nodes/", error);
 }
 
 int command_node_validate(struct invocation *in, GError **error)

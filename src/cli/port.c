@@ -58,19 +58,5 @@ int command_port_list(struct invocation *in, GError **error)
 
 int command_port_delete(struct invocation *in, GError **error)
 {
-	int status;
-
-	if (!command_parse(in, "port delete", "PORT...", NULL, 1, 10000, &status, error))
-		return status;
-	for (int i = 0; i < in->argc; i++) {
-		g_autofree char *escaped = client_escape(in->argv[i]);
-		g_autofree char *path = g_strconcat("/v1/ports/", escaped, NULL);
-		g_autoptr(json_t) gone = client_call(in->client, "DELETE", path, NULL, error);
-
-		if (!gone) {
-			g_prefix_error(error, "%s: ", in->argv[i]);
-			return 1;
-		}
-	}
-	return 0;
+	return command_delete(in, "port delete", "PORT...", "/v1/ports/", error);
 }
