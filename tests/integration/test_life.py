@@ -1,10 +1,13 @@
 """The whole life of a node by the clients that people use: Debian's unmodified `baremetal`, and `inox`."""
+import hashlib
 import json
 import os
 import pathlib
+import pty
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -59,7 +62,7 @@ def test_baremetal(rack, drive):
     baremetal("port", "create", machine.mac, "--node", made["uuid"])
     baremetal("node", "manage", "b1", "--wait", "60")
     baremetal("node", "provide", "b1", "--wait", "60")
-    digest = __import__("hashlib").sha256(IMAGE).hexdigest()
+    digest = hashlib.sha256(IMAGE).hexdigest()
     baremetal("node", "set", "b1", "--instance-info", f"image_source={rack.images.url}/image.raw",
               "--instance-info", "image_os_hash_algo=sha256", "--instance-info", f"image_os_hash_value={digest}")
     baremetal("node", "deploy", "b1", "--config-drive", drive, "--wait", "120")
@@ -93,7 +96,7 @@ def test_inox(rack, drive, folder):
     inox("manage", "x1", "--wait")
     inox("provide", "x1", "--wait")
     assert inox("power", "x1", "status").stdout.strip() == "power off"
-    digest = __import__("hashlib").sha256(IMAGE).hexdigest()
+    digest = hashlib.sha256(IMAGE).hexdigest()
     done = inox("deploy", "x1", "--image", f"{rack.images.url}/image.raw", "--checksum", f"sha256:{digest}",
                 "--config-drive", drive, "--wait")
     assert "active" in done.stderr and "\r" not in done.stderr, "a plain mode for what is no terminal"
@@ -107,6 +110,41 @@ def test_inox(rack, drive, folder):
     inox("undeploy", "x1", "--wait")
     inox("node", "delete", "x1")
     assert json.loads(inox("node", "list", "-f", "json").stdout) == []
+
+
+def test_inox_redraws_one_line_on_a_terminal(rack):
+    machine = rack.add_machine()
+    rack.enrol(machine, "t1")
+
+    def slowly(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(IMAGE)))
+        handler.end_headers()
+        for at in range(0, len(IMAGE), MIB):
+            handler.wfile.write(IMAGE[at : at + MIB])
+            time.sleep(0.7)
+
+    rack.images.behave["/image.raw"] = slowly
+    digest = hashlib.sha256(IMAGE).hexdigest()
+    ours, theirs = pty.openpty()
+    shown = subprocess.Popen(
+        [rack.build / "src/cli/inox", "deploy", "t1", "--image", f"{rack.images.url}/image.raw", "--checksum", digest,
+         "--wait"], env={**os.environ, "INOX_URL": rack.inoxd.url}, stdin=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    drawn = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        drawn += piece
+    os.close(ours)
+    assert shown.wait(60) == 0
+    assert drawn.count(b"\r") > 5 and drawn.count(b"\n") == 1
+    # phase, bytes, share, rate and what is left
+    assert re.search(rb"step +[0-9.]+ MiB of 8.0 MiB \(\d+%\) +[0-9.]+ [KM]iB/s +\d+s left", drawn), drawn
 
 
 def test_inox_shows_why_a_deployment_failed(rack):
