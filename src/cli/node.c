@@ -17,7 +17,7 @@ static char *node_path(const char *ident, const char *rest)
 
 /* The options that create and set have in common. */
 struct node_options {
-	char *name, *driver, *resource_class, *description;
+	char *name, *driver, *boot_interface, *resource_class, *description;
 	char **driver_info, **properties, **extra, **instance_info;
 };
 
@@ -25,6 +25,7 @@ static void node_options_clear(struct node_options *o)
 {
 	g_free(o->name);
 	g_free(o->driver);
+	g_free(o->boot_interface);
 	g_free(o->resource_class);
 	g_free(o->description);
 	g_strfreev(o->driver_info);
@@ -40,6 +41,13 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(node_options, node_options_clear)
 	{"name", 'n', 0, G_OPTION_ARG_STRING, &(o).name, "name of the node", "NAME"},              \
 		{"driver", 'd', 0, G_OPTION_ARG_STRING, &(o).driver, "redfish, fake-hardware",     \
 		 "DRIVER"},                                                                        \
+		{"boot-interface",                                                                 \
+		 0,                                                                                \
+		 0,                                                                                \
+		 G_OPTION_ARG_STRING,                                                              \
+		 &(o).boot_interface,                                                              \
+		 "ipxe, pxe, redfish-virtual-media",                                               \
+		 "NAME"},                                                                          \
 		{"resource-class", 0,      0, G_OPTION_ARG_STRING, &(o).resource_class,            \
 		 "resource class", "CLASS"},                                                       \
 		{"description", 0, 0, G_OPTION_ARG_STRING, &(o).description, "free text", "TEXT"}, \
@@ -91,6 +99,7 @@ int command_node_create(struct invocation *in, GError **error)
 
 	set_text(body, "driver", o.driver ? o.driver : "redfish");
 	set_text(body, "name", o.name);
+	set_text(body, "boot_interface", o.boot_interface);
 	set_text(body, "resource_class", o.resource_class);
 	set_text(body, "description", o.description);
 	node_groups(&o, groups);
@@ -240,6 +249,7 @@ int command_node_set(struct invocation *in, GError **error)
 		const char *path, *text;
 	} texts[] = {{"/name", o.name},
 		     {"/driver", o.driver},
+		     {"/boot_interface", o.boot_interface},
 		     {"/resource_class", o.resource_class},
 		     {"/description", o.description}};
 
