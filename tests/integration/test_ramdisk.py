@@ -1,5 +1,6 @@
 """inox-ramdisk with a kernel tree made for the test: two modules, of which one needs the other."""
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -125,3 +126,26 @@ def test_what_is_wrong_is_said(folder, tree, options, status, sentence):
     assert done.returncode == status
     assert sentence in done.stderr
     assert not (folder / "out/initrd").exists()
+
+
+@pytest.mark.skipif(not all(shutil.which(p) for p in ("xorriso", "mformat", "grub-mkimage")),
+                    reason="what makes ISOs is not installed")
+def test_an_iso_has_its_places_and_is_the_same_each_time(folder, tree):
+    """The boot publisher looks for them at the beginning of sectors (src/boot/boot_iso.h)."""
+    isos = []
+    for _ in range(2):
+        done = build(folder, tree, "--iso")
+        assert done.returncode == 0, done.stderr
+        isos.append((folder / "out/boot.iso").read_bytes())
+    iso = isos[0]
+    found = {}
+    for at in range(0, len(iso), 2048):
+        if iso[at:at + 11] == b"inox-place ":
+            _, name, size = iso[at:at + 100].split(b"\n")[0].split(b" ")
+            assert name not in found
+            found[name] = int(size)
+            mark = b"inox-place %s %s\n" % (name, size)
+            assert iso[at:at + int(size)] == mark.ljust(int(size), b"\n")
+    assert found == {b"isolinux.cfg": 4096, b"grub.cfg": 4096, b"node.img": 4096, b"agent.conf": 2048}
+    assert iso[0x8000:].find(b"VMEDIA_BOOT_ISO") in range(0, 2048) and b"BOOTX64" in iso
+    assert isos[0] == isos[1]
