@@ -1,15 +1,17 @@
 #include "steps.h"
 
+#include "erase.h"
 #include "write_image.h"
 
 /* One row more than steps.def holds, so that the table is never empty. */
 static const struct step steps[] = {
-#define AGENT_STEP(i, n, p, r, a, fn) \
-	{.interface = (i),            \
-	 .name = (n),                 \
-	 .priority = (p),             \
-	 .reboot_requested = (r),     \
-	 .abortable = (a),            \
+#define AGENT_STEP(k, i, n, p, r, a, fn) \
+	{.kind = (k),                    \
+	 .interface = (i),               \
+	 .name = (n),                    \
+	 .priority = (p),                \
+	 .reboot_requested = (r),        \
+	 .abortable = (a),               \
 	 .run = (fn)},
 #include "steps.def"
 #undef AGENT_STEP
@@ -36,12 +38,17 @@ const struct step *step_at(unsigned i)
 	return s && s->name ? s : NULL;
 }
 
-const struct step *step_find(const char *name)
+bool step_is(const struct step *s, enum step_kind kind)
+{
+	return s->kind == STEP_ANY || s->kind == kind;
+}
+
+const struct step *step_find(enum step_kind kind, const char *name)
 {
 	const struct step *s;
 
 	for (unsigned i = 0; (s = step_at(i)); i++)
-		if (g_str_equal(s->name, name))
+		if (step_is(s, kind) && g_str_equal(s->name, name))
 			return s;
 	return NULL;
 }

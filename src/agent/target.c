@@ -426,6 +426,11 @@ bool target_conceal(struct target *t, GError **error)
 	       put(t, t->size - TARGET_EDGE, t->tail, TARGET_EDGE, error) && sync_disk(t, error);
 }
 
+bool target_load_head(struct target *t, GError **error)
+{
+	return get_aligned(t, 0, t->head, TARGET_EDGE, error);
+}
+
 bool target_reveal(struct target *t, GError **error)
 {
 	return target_flush(t, error) &&

@@ -35,6 +35,9 @@ unsigned target_sector(const struct target *t); /* logical sector, bytes; 512 fo
 
 /* Zeros over both edges, on the disk when this returns. */
 bool target_conceal(struct target *t, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Reads the first TARGET_EDGE bytes of the disk into target_peek_head(); what is there before anything is
+ * written.  Error: IO. */
+bool target_load_head(struct target *t, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Runs of zeros become holes or discards where the disk says that it then reads zeros; else they are
  * written.  Errors: LIMIT (past the end), IO with a sentence that names disk and byte. */
 bool target_write(struct target *t, uint64_t offset, const void *bytes, size_t length,

@@ -117,16 +117,14 @@ DIFFERENT = {
     "031-run-text-plain": BAD_PARAMETERS,
     "037-run-unknown-param": BAD_PARAMETERS,
     "038-run-missing-param": BAD_PARAMETERS,
-    "042-get_clean_steps": NOT_OFFERED,
     "044-get_service_steps": NOT_OFFERED,
-    "057-execute_clean_step-lab": NOT_OFFERED,
     "058-set_node_info-missing-config": BAD_PARAMETERS,
     "059-set_node_info-none": BAD_PARAMETERS,
 }
 # Same keys in the same order; values are those of another machine or build.
 SHAPE_ONLY = {"004-status", "005-status-unversioned", "050-status-while-busy", "067-status-http10",
               "020-get_hardware_info-wait", "021-get_hardware_info-nowait", "022-commands-list-before"}
-NO_COMPARISON = {"008-status-head", "043-get_deploy_steps"}
+NO_COMPARISON = {"008-status-head", "042-get_clean_steps", "043-get_deploy_steps"}
 
 
 def shape(value):
@@ -143,9 +141,10 @@ def normalise(document):
     if isinstance(document, dict):
         document.pop("id", None)
         document.pop("progress", None)
-        step = (document.get("command_result") or {}).get("deploy_step")
-        if step:
-            step.pop("args", None)
+        for key in ("deploy_step", "clean_step"):
+            step = (document.get("command_result") or {}).get(key)
+            if step:
+                step.pop("args", None)
         error = document.get("command_error")
         if error and error["type"] in ("CleaningError", "DeploymentError"):
             error.update(type="step error", message="step failed")
@@ -211,6 +210,60 @@ def test_steps_are_listed_with_their_manager(agent):
     assert result["hardware_manager_version"] == {"inox_hardware_manager": "1"}
     steps = result["deploy_steps"]["InoxHardwareManager"]
     assert {"step": "write_image", "priority": 0, "interface": "deploy", "reboot_requested": False} in steps
+
+
+def test_clean_steps_are_listed_with_their_priorities(agent):
+    a = agent(program="src/agent/inox-agent")
+    status, command = a.run("clean.get_clean_steps", {"node": {"uuid": NODE}, "ports": []})
+    result = command["command_result"]
+    assert list(result) == ["clean_steps", "hardware_manager_version"]
+    assert result["clean_steps"]["InoxHardwareManager"] == [
+        {"step": "erase_devices_metadata", "priority": 99, "interface": "deploy", "reboot_requested": False,
+         "abortable": True},
+        {"step": "erase_devices", "priority": 0, "interface": "deploy", "reboot_requested": False, "abortable": True}]
+    _, deploy = a.run("deploy.get_deploy_steps", {"node": {"uuid": NODE}, "ports": []})
+    assert "erase" not in json.dumps(deploy["command_result"])
+
+
+def clean(agent, step, **more):
+    return agent.run("clean.execute_clean_step", {"step": {"interface": "deploy", "step": step},
+                     "node": {"uuid": NODE}, "ports": [], **more}, wait=True)[1]
+
+
+def test_a_clean_step_of_another_version_is_not_run(agent):
+    a = agent(program="src/agent/inox-agent")
+    command = clean(a, "erase_devices", clean_version={"inox_hardware_manager": "0"})
+    assert command["command_status"] == "CLEAN_VERSION_MISMATCH"
+    assert command["command_error"]["type"] == "VersionMismatch"
+
+
+def test_steps_run_only_as_what_they_are(agent):
+    """A clean step is no deploy step, nor the other way round."""
+    a = agent(program="src/agent/inox-agent")
+    assert clean(a, "write_image")["command_error"]["type"] == "HardwareManagerMethodNotFound"
+    _, command = a.run("deploy.execute_deploy_step", {**STEP, "step": {"interface": "deploy", "step": "erase_devices"}},
+                       wait=True)
+    assert command["command_error"]["type"] == "HardwareManagerMethodNotFound"
+
+
+def test_a_disk_is_erased_by_clean_steps(agent, folder):
+    a = agent(program="src/agent/inox-agent")
+    disk = a.root / "dev/vdz"
+    block = a.root / "sys/block/vdz"
+    shutil.rmtree(a.root / "sys/block", ignore_errors=True)
+    block.mkdir(parents=True)
+    size = 8 << 20
+    (block / "size").write_text(f"{size // 512}\n")
+    disk.parent.mkdir(exist_ok=True)
+    disk.write_bytes(b"\xaa" * size)
+    command = clean(a, "erase_devices_metadata", clean_version={"inox_hardware_manager": "1"})
+    assert command["command_result"] == {"clean_result": None, "clean_step": {"interface": "deploy",
+                                         "step": "erase_devices_metadata"}}, command
+    edge = bytes(1 << 20)
+    assert disk.read_bytes()[:1 << 20] == edge and disk.read_bytes()[-(1 << 20):] == edge
+    assert b"\xaa" in disk.read_bytes()
+    assert clean(a, "erase_devices")["command_result"]["clean_result"] == {"/dev/vdz": None}
+    assert disk.read_bytes() == bytes(size)
 
 
 # ---- tokens
