@@ -325,6 +325,39 @@ static void test_refusals(void)
 	g_free(s.text);
 }
 
+#define BOOTLOADER(more)                                                                        \
+	"{\"name\": \"image.install_bootloader\", \"params\": {\"root_uuid\": \"0x8f2a11c3\", " \
+	"\"target_boot_mode\": \"uefi\", " more "}}"
+
+static void test_bootloader(void)
+{
+	static const struct {
+		const char *body, *part;
+	} cases[] = {
+		{BOOTLOADER("\"efi_system_part_uuid\": null, \"prep_boot_part_uuid\": null"),
+		 "\"command_status\": \"SUCCEEDED\", \"command_error\": null, \"command_result\": "
+		 "null"},
+		{BOOTLOADER("\"efi_system_part_uuid\": \"1234-ABCD\""),
+		 "\"type\": \"InvalidImage\", \"code\": 500"},
+		{BOOTLOADER("\"prep_boot_part_uuid\": \"1\""),
+		 "A boot loader for prep_boot_part_uuid cannot be installed"},
+	};
+	struct agent a;
+	struct seen s = {.count = 0};
+
+	setup_agent(&a);
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		run(&a, cases[i].body, true, &s);
+		while (s.count == i)
+			loop_turn(a.l, true);
+		g_assert_cmpint(s.status, ==, 200);
+		g_test_message("%s", s.text);
+		g_assert_nonnull(strstr(s.text, cases[i].part));
+	}
+	clear_agent(&a);
+	g_free(s.text);
+}
+
 static void test_node_info(void)
 {
 	struct agent a;
@@ -405,6 +438,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/agent/commands/one runs at a time and others wait for it", test_busy);
 	g_test_add_func("/agent/commands/the end of the agent cancels the step", test_cancel);
 	g_test_add_func("/agent/commands/each mistake has its answer", test_refusals);
+	g_test_add_func("/agent/commands/a boot loader is installed by having an image that has it",
+			test_bootloader);
 	g_test_add_func("/agent/commands/node info keeps the node and the token", test_node_info);
 	g_test_add_func("/agent/inventory/a machine is described from its files", test_inventory);
 	return g_test_run();
