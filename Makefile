@@ -5,7 +5,7 @@ BUILD := build
 ASAN := build-asan
 TSAN := build-tsan
 
-.PHONY: help deps build programs demo check check-asan check-tsan check-crash fuzz bench fmt fmt-check lint clean
+.PHONY: help deps build programs demo check check-asan check-tsan check-crash check-stock fuzz bench fmt fmt-check lint clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -50,6 +50,11 @@ check-tsan:
 ## make check-crash  every process is killed at every phase boundary of a deployment
 check-crash:
 	@tests/run crash
+
+## make check-stock  sudo: install Debian's Ironic, and let it deploy through inox-agent in active mode
+check-stock:
+	@dist/install-packages build test stock
+	@tests/run stock
 
 ## make fuzz         a minute of search per fuzz target (clang); FUZZ_SECONDS changes that
 fuzz:
