@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -124,6 +125,7 @@ int main(int argc, char **argv)
 {
 	struct arguments a = {NULL};
 
+	setlocale(LC_CTYPE, "C.UTF-8");
 	settle_standard_files();
 	int status = run_arguments(&a, argc, argv);
 

@@ -1,4 +1,5 @@
 /* inox-bmc: a Redfish BMC in front of a QEMU machine or of a command. */
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -191,6 +192,7 @@ int main(int argc, char **argv)
 	struct options o = {.session_timeout_s = SESSION_TIMEOUT_S};
 	g_autoptr(GError) error = NULL;
 
+	setlocale(LC_CTYPE, "C.UTF-8");
 	log_setup("inox-bmc", LOG_LEVEL_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	web_start();
