@@ -282,6 +282,11 @@ static void count_answer(struct api *a, int status)
 
 /* The sentence of a refused request may repeat what the client sent, so only those of our own failures
  * are written. */
+static bool is_read(const char *method)
+{
+	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
 static void log_answer(const struct request *rq, int status, const GError *error)
 {
 	const char *node_uuid = rq->node ? rq->node->uuid.s : NULL;
@@ -292,9 +297,10 @@ static void log_answer(const struct request *rq, int status, const GError *error
 		log_error(node_uuid, "request failed", F_STR("method", method), F_STR("path", path),
 			  F_INT("status", status), F_ERR(error), F_STR("request", rq->id),
 			  F_STR("peer", peer));
-	else
-		log_info(node_uuid, "request", F_STR("method", method), F_STR("path", path),
-			 F_INT("status", status), F_STR("request", rq->id), F_STR("peer", peer));
+	else /* clients look several times a second; what changes something is worth a line */
+		LOG_AT(status < 400 && is_read(method) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+		       node_uuid, "request", F_STR("method", method), F_STR("path", path),
+		       F_INT("status", status), F_STR("request", rq->id), F_STR("peer", peer));
 }
 
 static void send_answer(struct request *rq, const GError *error)
