@@ -51,7 +51,7 @@ check-tsan:
 check-crash:
 	@tests/run crash
 
-## make check-stock  sudo: install Debian's Ironic, and let it deploy through inox-agent in active mode
+## make check-stock  sudo: install Debian's Ironic, and let it deploy and clean through inox-agent
 check-stock:
 	@dist/install-packages build test stock
 	@tests/run stock

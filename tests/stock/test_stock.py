@@ -243,6 +243,20 @@ def test_a_stock_conductor_deploys_through_the_agent(machine, images, boot_mode,
     assert ("command=image.install_bootloader" in said) == (boot_mode == "uefi")
 
 
+def test_a_stock_conductor_cleans_through_the_agent(machine):
+    m = machine(READS)
+    with open(m.disk, "r+b") as disk:
+        disk.write(make_image(size=MIB, seed=m.number))
+    m.ironic.call("PATCH", f"/v1/nodes/{m.name}", [{"op": "add", "path": "/automated_clean", "value": True}], want=200)
+    m.ironic.provision(m.name, "manage", "manageable")
+    m.ironic.provision(m.name, "provide", "clean wait")
+    m.boot()
+    m.ironic.wait_state(m.name, "available")
+    assert m.disk_head(MIB) == bytes(MIB)
+    assert "command=clean.execute_clean_step status=SUCCEEDED" in m.process.log()
+    assert " status=4" not in m.process.log(), "every request of the conductor was understood"
+
+
 def test_what_the_agent_says_of_a_failure_is_the_conductors_last_error(machine):
     m = machine(f"{READS} inox-transport=http")
     content = make_image(seed=m.number)
