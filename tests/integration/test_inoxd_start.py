@@ -1,5 +1,6 @@
 """inoxd as a process: how it starts, what it says when it cannot, how it survives and how it ends."""
 import os
+import shutil
 import pathlib
 import signal
 import socket
@@ -132,8 +133,9 @@ def test_a_state_folder_without_write_permission_is_named(build, folder):
     other = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
     if other:
         os.chown(folder / "state", 65534, 65534)
-    result = subprocess.run([build / "src/inoxd/inoxd", "--config", path], capture_output=True, text=True,
-                            timeout=30, cwd="/", **other)
+    # The other user may not be able to look into the build folder.
+    program = shutil.copy(build / "src/inoxd/inoxd", folder / "inoxd")
+    result = subprocess.run([program, "--config", path], capture_output=True, text=True, timeout=30, cwd="/", **other)
     assert_refused(result, "write into the state folder", "Permission denied")
 
 
