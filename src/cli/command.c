@@ -24,6 +24,7 @@ const struct command commands[] = {
 	{ "deploy",        "NODE",              "write an image and boot it",                      command_deploy },
 	{ "undeploy",      "NODE",              "take the instance away",                          command_undeploy },
 	{ "abort",         "NODE",              "end an operation that waits",                     command_abort },
+	{ "clean",         "NODE --step STEP",  "run clean steps on a manageable node",            command_clean },
 	{ "power",         "NODE on|off|reboot|status", "switch or show the power",                command_power },
 	{ "maintenance",   "NODE on|off",       "keep the service's hands off a node",             command_maintenance },
 	{ "why",           "NODE",              "say what a node waits for, and what comes next",  command_why },

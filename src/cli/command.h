@@ -57,5 +57,6 @@ int command_provide(struct invocation *in, GError **error);
 int command_deploy(struct invocation *in, GError **error);
 int command_undeploy(struct invocation *in, GError **error);
 int command_abort(struct invocation *in, GError **error);
+int command_clean(struct invocation *in, GError **error);
 int command_power(struct invocation *in, GError **error);
 int command_why(struct invocation *in, GError **error);

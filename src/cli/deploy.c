@@ -158,7 +158,73 @@ int command_undeploy(struct invocation *in, GError **error)
 
 int command_abort(struct invocation *in, GError **error)
 {
-	return simple_verb(in, "abort", "abort", "deploy failed", error);
+	struct wait_options w = {.timeout_s = WAIT_DEFAULT_S};
+	const GOptionEntry entries[] = {WAIT_ENTRIES(w), {.long_name = NULL}};
+	int status;
+
+	if (!command_parse(in, "abort", "NODE", entries, 1, 1, &status, error))
+		return status;
+	g_autofree char *path = path_of(in->argv[0], "?fields=provision_state");
+	g_autoptr(json_t) seen = client_call(in->client, "GET", path, NULL, error);
+
+	if (!seen)
+		return 1;
+	const char *state = json_peek_string(seen, "provision_state");
+	bool cleans = g_strcmp0(state, "clean wait") == 0;
+
+	return provision(in, in->argv[0], json_pack("{s:s}", "target", "abort"),
+			 cleans ? "clean failed" : "deploy failed", &w, error);
+}
+
+/* "deploy.erase_devices" or a whole step as a JSON object.  A new reference. */
+static json_t *clean_step_value(const char *text, GError **error)
+{
+	const char *dot = strchr(text, '.');
+
+	if (text[0] == '{')
+		return json_parse_limited(text, strlen(text), 65536, "--step", error);
+	if (!dot || dot == text || !dot[1]) {
+		inox_error_set(error, INOX_ERROR_INVALID,
+			       "--step takes INTERFACE.STEP or a JSON object, not '%s'.", text);
+		return NULL;
+	}
+	g_autofree char *interface = g_strndup(text, (gsize)(dot - text));
+
+	return json_pack("{s:s, s:s}", "interface", interface, "step", dot + 1);
+}
+
+int command_clean(struct invocation *in, GError **error)
+{
+	struct wait_options w = {.timeout_s = WAIT_DEFAULT_S};
+	g_auto(GStrv) steps = NULL;
+	const GOptionEntry entries[] = {
+		{"step", 0, 0, G_OPTION_ARG_STRING_ARRAY, &steps,
+		 "a clean step; may be given several times, in order", "INTERFACE.STEP|JSON"},
+		WAIT_ENTRIES(w),
+		{.long_name = NULL},
+	};
+	int status;
+
+	if (!command_parse(in, "clean", "NODE", entries, 1, 1, &status, error))
+		return status;
+	if (!steps) {
+		inox_error_set(error, INOX_ERROR_INVALID,
+			       "Cleaning needs at least one --step, as in --step "
+			       "deploy.erase_devices.");
+		return 2;
+	}
+	g_autoptr(json_t) list = json_array();
+
+	for (size_t i = 0; steps[i]; i++) {
+		json_t *step = clean_step_value(steps[i], error);
+
+		if (!step)
+			return 2;
+		json_array_append_new(list, step);
+	}
+	return provision(in, in->argv[0],
+			 json_pack("{s:s, s:O}", "target", "clean", "clean_steps", list),
+			 "manageable", &w, error);
 }
 
 struct deploy_options {

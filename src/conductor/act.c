@@ -375,7 +375,7 @@ static bool send_call(struct act *a, GError **error)
 		.request = a->c->next_request,
 		.node = a->n->uuid,
 		.epoch = (uint64_t)a->n->boot_epoch,
-		.command = g_strdup(agent_call_name(action)),
+		.command = g_strdup(agent_call_name(&a->f)),
 		.params = json_print_compact(params),
 		.wait = agent_call_waits(action),
 		.timeout_s = command_timeout_s(a->c),

@@ -16,15 +16,18 @@ static const struct call {
 } calls[ACTION_COUNT] = {
 	[ACTION_IDENTIFY] = {"poll.get_hardware_info", true},
 	[ACTION_CLAIM] = {"poll.set_node_info", true},
-	[ACTION_LOAD_STEPS] = {"deploy.get_deploy_steps", true},
-	[ACTION_STEP_SEND] = {"deploy.execute_deploy_step", false},
+	[ACTION_LOAD_STEPS] = {.waits = true}, /* named after the kind of steps */
 	[ACTION_SYNC] = {"standby.sync", true},
 	[ACTION_AGENT_OFF] = {"standby.power_off", false},
 };
 
-const char *agent_call_name(enum action action)
+const char *agent_call_name(const struct flow *f)
 {
-	return calls[action].name;
+	enum action action = flow_action(f);
+
+	if (action == ACTION_LOAD_STEPS)
+		return flow_words(f)->get;
+	return action == ACTION_STEP_SEND ? flow_words(f)->execute : calls[action].name;
 }
 
 bool agent_call_waits(enum action action)
@@ -35,6 +38,7 @@ bool agent_call_waits(enum action action)
 /* Masked as the API shows it; the config drive goes as an argument of its own. */
 static json_t *node_for_agent(const struct node *n)
 {
+	static const struct step_words *const kinds[] = {&deploy_words, &clean_words};
 	static const char *const fields[] = {"uuid",
 					     "name",
 					     "driver_info",
@@ -47,8 +51,12 @@ static json_t *node_for_agent(const struct node *n)
 	json_t *shown = attrs_to_json(&node_attrs, n, A_READ, AGENT_MINOR, fields);
 
 	json_object_del(json_object_get(shown, "instance_info"), "configdrive");
-	json_object_del(json_object_get(shown, "driver_internal_info"), "deploy_steps");
-	json_object_del(json_object_get(shown, "driver_internal_info"), "user_deploy_steps");
+	json_t *info = json_object_get(shown, "driver_internal_info");
+
+	for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+		json_object_del(info, kinds[i]->steps);
+		json_object_del(info, kinds[i]->wanted);
+	}
 	return shown;
 }
 
@@ -79,7 +87,7 @@ static json_t *claim_params(const struct config *conf, const struct node *n)
 /* The step with the arguments that only the conductor knows. */
 static json_t *step_for_agent(const struct node *n, const struct flow *f, GError **error)
 {
-	const json_t *list = json_object_get(n->driver_internal_info, "deploy_steps");
+	const json_t *list = json_object_get(n->driver_internal_info, flow_words(f)->steps);
 	const json_t *known = json_array_get(list, (size_t)f->step);
 	const char *name = json_peek_string(known, "step");
 
@@ -91,7 +99,7 @@ static json_t *step_for_agent(const struct node *n, const struct flow *f, GError
 
 	if (!json_peek_object(step, "args"))
 		json_object_set_new(step, "args", json_object());
-	if (strcmp(name, "write_image") == 0) {
+	if (flow_words(f) == &deploy_words && strcmp(name, "write_image") == 0) {
 		json_t *image = deployment_image_info(n, error);
 		json_t *args = json_peek_object(step, "args");
 
@@ -113,7 +121,7 @@ static json_t *step_params(const struct node *n, const struct flow *f, const GPt
 	if (!step)
 		return NULL;
 	return json_pack("{s:o, s:o, s:o, s:O?}", "step", step, "node", node_for_agent(n), "ports",
-			 ports_for_agent(ports), "deploy_version", versions);
+			 ports_for_agent(ports), flow_words(f)->version, versions);
 }
 
 json_t *agent_call_params(const struct config *conf, const struct node *n, const struct flow *f,

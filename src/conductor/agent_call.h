@@ -9,7 +9,7 @@
 #include "node.h"
 
 /* "poll.get_hardware_info"; NULL for an action that sends no command. */
-const char *agent_call_name(enum action action);
+const char *agent_call_name(const struct flow *f);
 /* Whether the answer comes when the command has ended. */
 bool agent_call_waits(enum action action);
 /* A new reference; no secret of the node is in it.  `ports` holds struct port *. */

@@ -254,6 +254,7 @@ static void read_item(struct conductor *c, const struct node *n, const struct it
 		.host = config_host(c->config),
 		.epoch = (uint64_t)n->boot_epoch,
 		.turn = item->turn,
+		.automated_clean = config_bool(c->config, OPTION_conductor_automated_clean),
 		.limits = {.callback_s =
 				   seconds(c->config, OPTION_conductor_deploy_callback_timeout),
 			   .power_s =

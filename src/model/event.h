@@ -52,13 +52,13 @@ struct event {
 	 * flow's turn for which the request was made. */
 	uint64_t turn;
 	struct flow_limits limits; /* zero in the API's events */
+	bool automated_clean;      /* the server's default */
 
 	/* EVENT_VERB */
 	enum state_event verb;
 	const char *word; /* as the client wrote it, for sentences; NULL: its canonical word */
 	const char *config_drive; /* NULL: none given */
-	const json_t *steps;      /* deploy_steps; NULL: none given */
-	bool automated_clean;     /* the server's default */
+	const json_t *steps;      /* deploy_steps or clean_steps; NULL: none given */
 	struct agent_defaults agents;
 
 	/* EVENT_POWER_REQUEST */

@@ -8,6 +8,24 @@
 /* Room for every addition that a fold makes. */
 #define NUMBER_MOST ((json_int_t)1 << 62)
 
+const struct step_words deploy_words = {
+	.kind = "deploy",
+	.steps = "deploy_steps",
+	.wanted = "user_deploy_steps",
+	.get = "deploy.get_deploy_steps",
+	.execute = "deploy.execute_deploy_step",
+	.version = "deploy_version",
+};
+
+const struct step_words clean_words = {
+	.kind = "clean",
+	.steps = "clean_steps",
+	.wanted = "user_clean_steps",
+	.get = "clean.get_clean_steps",
+	.execute = "clean.execute_clean_step",
+	.version = "clean_version",
+};
+
 const struct phase_info phase_info[PHASE_COUNT] = {
 #define OPERATION(name, text, end)
 #define PHASE(op, name, phase_text, phase_state, phase_action, phase_limit, phase_attempts, \

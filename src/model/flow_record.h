@@ -41,7 +41,7 @@ enum action {
 
 enum flow_watch { WATCH_OFF, WATCH_FIRST, WATCH_ON };
 enum flow_limit { LIMIT_POWER, LIMIT_CALLBACK, LIMIT_DAY };
-enum flow_end { END_DONE, END_POWER, END_UNDEPLOYED, END_KEEP };
+enum flow_end { END_DONE, END_POWER, END_UNDEPLOYED, END_CLEANED, END_KEEP };
 enum {
 	P_SKIP = 1 << 0,
 	P_BOOT_DATA = 1 << 1,
@@ -73,6 +73,18 @@ struct operation_info {
 	enum flow_end end;
 	enum phase first;
 };
+
+/* What deploy and clean steps are called. */
+struct step_words {
+	const char *kind; /* "deploy" */
+	const char
+		*steps; /* key of the agent's answer and of driver_internal_info: "deploy_steps" */
+	const char *wanted; /* key of driver_internal_info with the operator's list */
+	const char *get;    /* the agent's commands */
+	const char *execute;
+	const char *version; /* parameter of `execute` with the versions of `get` */
+};
+extern const struct step_words deploy_words, clean_words;
 
 extern const struct phase_info phase_info[PHASE_COUNT];
 extern const struct action_info action_info[ACTION_COUNT];
@@ -106,6 +118,11 @@ static inline enum action flow_action(const struct flow *f)
 static inline enum operation flow_operation(const struct flow *f)
 {
 	return phase_info[f->phase].operation;
+}
+
+static inline const struct step_words *flow_words(const struct flow *f)
+{
+	return flow_operation(f) == OPERATION_CLEAN ? &clean_words : &deploy_words;
 }
 
 /* The phase after this one; PHASE_NONE at the end of the operation. */

@@ -61,6 +61,15 @@ static void set_target(struct fold *x, enum provision_state target)
 	attr_set_add(x->changed, NODE_ATTR_target_provision_state);
 }
 
+/* Cleaning that an operator asked for by steps leads back to where it started. */
+static enum provision_state target_of(const struct node *n, enum provision_state s)
+{
+	enum provision_state to = provision_state_target(s);
+	bool manual = json_object_get(n->driver_internal_info, clean_words.wanted);
+
+	return to == STATE_AVAILABLE && manual ? STATE_MANAGEABLE : to;
+}
+
 void fold_set_state(struct fold *x, enum provision_state s)
 {
 	struct node *n = x->n;
@@ -72,7 +81,7 @@ void fold_set_state(struct fold *x, enum provision_state s)
 		attr_set_add(x->changed, NODE_ATTR_provision_state);
 		attr_set_add(x->changed, NODE_ATTR_provision_updated_at);
 	}
-	set_target(x, provision_state_target(s));
+	set_target(x, target_of(x->n, s));
 	FOLD_TEXT(x, reservation, working ? x->ev->host : NULL);
 }
 
@@ -156,7 +165,7 @@ struct wall fold_deadline(const struct fold *x)
 	return wall_add(x->ev->now, SPAN_SECONDS(seconds));
 }
 
-/* What node.deploy_step shows. */
+/* What node.deploy_step or node.clean_step shows. */
 static json_t *shown_step(const struct fold *x)
 {
 	const struct phase_info *info = &phase_info[x->f.phase];
@@ -210,66 +219,13 @@ static void end_boot(struct fold *x)
 	g_clear_pointer(&x->f.pin, g_free);
 }
 
-static void stop(struct fold *x)
-{
-	flow_clear(&x->f);
-	x->dirty = true;
-	FOLD_TEXT(x, reservation, NULL);
-	FOLD_JSON(x, deploy_step, json_object());
-}
-
-static void forget_deployment(struct fold *x)
-{
-	static const char *const keys[] = {"deploy_steps", "user_deploy_steps",
-					   "hardware_manager_version", "agent_url"};
-
-	for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
-		fold_set_info(x, keys[i], NULL);
-}
-
-static void clear_instance(struct fold *x)
-{
-	struct node *n = x->n;
-
-	FOLD_JSON(x, instance_info, json_object());
-	FOLD_TEXT(x, config_drive, NULL);
-	FOLD_TEXT(x, instance_name, NULL);
-	n->instance_uuid = (struct uuid){""};
-	n->allocation_uuid = (struct uuid){""};
-	attr_set_add(x->changed, NODE_ATTR_instance_uuid);
-	attr_set_add(x->changed, NODE_ATTR_allocation_uuid);
-	fold_set_info(x, "instance", NULL);
-}
-
-static void finish(struct fold *x)
-{
-	enum flow_end end = operation_info[flow_operation(&x->f)].end;
-	enum provision_state to = (enum provision_state)x->n->provision_state;
-
-	switch (end) {
-	case END_DONE:
-		provision_state_next(to, STATE_EVENT_DONE, &to);
-		forget_deployment(x);
-		fold_set_state(x, to);
-		break;
-	case END_UNDEPLOYED:
-		clear_instance(x);
-		forget_deployment(x);
-		fold_set_state(x, x->n->retired ? STATE_MANAGEABLE : STATE_AVAILABLE);
-		break;
-	case END_POWER: FOLD_TEXT(x, target_power_state, NULL); break;
-	case END_KEEP: break;
-	}
-	stop(x);
-}
-
 void fold_enter(struct fold *x, enum phase p)
 {
 	struct flow *f = &x->f;
 
 	p = first_not_passed_over(x->n, f, p);
 	if (p == PHASE_NONE) {
-		finish(x);
+		fold_finish(x);
 		return;
 	}
 	f->phase = p;
@@ -290,7 +246,10 @@ void fold_enter(struct fold *x, enum phase p)
 		f->milestone = MILESTONE_POWER;
 	if (phase_info[p].state != STATE_NONE)
 		fold_set_state(x, phase_info[p].state);
-	FOLD_JSON(x, deploy_step, shown_step(x));
+	if (flow_operation(f) == OPERATION_CLEAN)
+		FOLD_JSON(x, clean_step, shown_step(x));
+	else
+		FOLD_JSON(x, deploy_step, shown_step(x));
 }
 
 void fold_advance(struct fold *x)
@@ -310,30 +269,6 @@ void fold_start(struct fold *x, enum operation op)
 	x->f.turn = turn;
 	x->f.started = x->ev->now;
 	fold_enter(x, operation_info[op].first);
-}
-
-void fold_fail(struct fold *x, const char *sentence)
-{
-	enum flow_end end = operation_info[flow_operation(&x->f)].end;
-	enum provision_state to;
-	bool published = x->f.path != NULL;
-
-	FOLD_TEXT(x, last_error, sentence);
-	if (end == END_POWER) {
-		FOLD_TEXT(x, target_power_state, NULL);
-		FOLD_TEXT(x, power_state, power_state_text(POWER_ERROR));
-	} else if (provision_state_next((enum provision_state)x->n->provision_state,
-					STATE_EVENT_FAIL, &to)) {
-		fold_set_state(x, to);
-	}
-	/* From here the boot's secret is worth nothing, whenever its files go. */
-	fold_end_token(x);
-	if (published && end != END_KEEP) {
-		FOLD_JSON(x, deploy_step, json_object());
-		fold_start(x, OPERATION_CLEAN_UP);
-	} else {
-		stop(x);
-	}
 }
 
 /* What a clean-up could not do stays to be read behind the error that made it necessary. */

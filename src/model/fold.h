@@ -20,6 +20,8 @@ void fold_set_json(struct fold *x, enum node_attr attr, json_t **field, json_t *
 /* driver_internal_info[key]; takes the value, NULL removes the key. */
 void fold_set_info(struct fold *x, const char *key, json_t *value);
 void fold_set_state(struct fold *x, enum provision_state s);
+/* The node's own wish, else the server's. */
+bool fold_cleans(const struct fold *x);
 /* The boot's token is worth nothing from here; what is left of it tells an old one from a wrong one. */
 void fold_end_token(struct fold *x);
 void fold_note(struct fold *x, const char *reason);
@@ -31,7 +33,13 @@ void fold_advance(struct fold *x);
 /* An attempt failed: again after a pause, or the phase fails. */
 void fold_trouble(struct fold *x, bool retry, const char *reason);
 void fold_fail_phase(struct fold *x, const char *reason);
+/* fold_end.c */
 void fold_fail(struct fold *x, const char *sentence);
+/* Like a failure, and by request: no fault. */
+void fold_abort(struct fold *x);
+void fold_finish(struct fold *x);
+/* Lists and versions of the steps of an operation before. */
+void fold_forget_steps(struct fold *x);
 /* The deadline of the current phase, counted from the event; 0 in the API's events. */
 struct wall fold_deadline(const struct fold *x);
 /* Of the current operation; PHASE_NONE if it has none. */
@@ -52,5 +60,7 @@ void fold_reply(struct fold *x);
 void fold_list(struct fold *x);
 void fold_command(struct fold *x);
 void fold_sending(struct fold *x);
+/* "deploy.write_image"; the caller frees it. */
+char *fold_step_name(const struct fold *x);
 /* Borrowed; NULL when there are no (more) steps. */
 json_t *fold_peek_step(const struct node *n, const struct flow *f);

@@ -13,12 +13,12 @@
 
 json_t *fold_peek_step(const struct node *n, const struct flow *f)
 {
-	const json_t *list = json_object_get(n->driver_internal_info, "deploy_steps");
+	const json_t *list = json_object_get(n->driver_internal_info, flow_words(f)->steps);
 
 	return json_array_get(list, (size_t)f->step);
 }
 
-static char *step_name(const struct fold *x)
+char *fold_step_name(const struct fold *x)
 {
 	const json_t *step = fold_peek_step(x->n, &x->f);
 	const char *interface = json_peek_string(step, "interface");
@@ -64,12 +64,24 @@ static bool runs_step(const struct flow *f)
 	       (flow_action(f) == ACTION_STEP_SEND && f->sending);
 }
 
-/* The agent lost its memory: who it is for, and the command that ran.  Writing the image starts from the
- * beginning whenever it is asked for, so it may run again; of other steps nobody knows. */
+/* These start from the beginning whenever they are asked for, so they may run again; of other steps nobody
+ * knows. */
+static bool may_run_again(const char *name)
+{
+	static const char *const names[] = {"deploy.write_image", "deploy.erase_devices_metadata",
+					    "deploy.erase_devices"};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* The agent lost its memory: who it is for, and the command that ran. */
 static void agent_restarted(struct fold *x)
 {
 	struct flow *f = &x->f;
-	g_autofree char *name = step_name(x);
+	g_autofree char *name = fold_step_name(x);
 	g_autofree char *sentence = NULL;
 
 	if (flow_action(f) == ACTION_EJECT || flow_action(f) == ACTION_WITHDRAW_TOKEN ||
@@ -77,9 +89,10 @@ static void agent_restarted(struct fold *x)
 	    flow_action(f) == ACTION_AGENT_OFF)
 		return;
 	f->restarts++;
-	if (runs_step(f) && (strcmp(name, "deploy.write_image") != 0 || f->runs >= RUNS_MOST)) {
-		sentence = g_strdup_printf("The agent restarted while it ran deploy step %s%s",
-					   name, f->runs >= RUNS_MOST ? ", again" : "");
+	if (runs_step(f) && (!may_run_again(name) || f->runs >= RUNS_MOST)) {
+		sentence = g_strdup_printf("The agent restarted while it ran %s step %s%s",
+					   flow_words(f)->kind, name,
+					   f->runs >= RUNS_MOST ? ", again" : "");
 		fold_fail(x, sentence);
 	} else if (f->restarts > RESTARTS_MOST) {
 		fold_fail(x, "The agent restarted again and again");
@@ -177,33 +190,52 @@ void fold_gone(struct fold *x)
 	fold_note(x, x->ev->reason);
 }
 
+static bool plan_steps(const struct fold *x, json_t **ret_steps, json_t **ret_versions,
+		       GError **error)
+{
+	const struct step_words *words = flow_words(&x->f);
+	const json_t *wanted = json_object_get(x->n->driver_internal_info, words->wanted);
+
+	if (words == &clean_words)
+		return steps_plan_cleaning(x->ev->outcome, wanted, ret_steps, ret_versions, error);
+	return steps_merge(x->ev->outcome, wanted, ret_steps, ret_versions, error);
+}
+
 static void load_steps(struct fold *x)
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(json_t) steps = NULL;
 	g_autoptr(json_t) versions = NULL;
-	const json_t *wanted = json_object_get(x->n->driver_internal_info, "user_deploy_steps");
 
-	if (!steps_merge(x->ev->outcome, wanted, &steps, &versions, &error)) {
+	if (!plan_steps(x, &steps, &versions, &error)) {
 		fold_fail_phase(x, error->message);
 		return;
 	}
 	fold_set_info(x, "hardware_manager_version", g_steal_pointer(&versions));
 	/* After a restart of the agent the list stays, and the flow goes on where it was. */
 	if (x->f.step == 0 && x->f.runs == 0)
-		fold_set_info(x, "deploy_steps", g_steal_pointer(&steps));
+		fold_set_info(x, flow_words(&x->f)->steps, g_steal_pointer(&steps));
 	fold_advance(x);
+}
+
+static const char *step_title(const struct flow *f)
+{
+	return flow_words(f) == &clean_words ? "Clean" : "Deploy";
 }
 
 static void end_step(struct fold *x, enum command_status status, const char *reason)
 {
 	struct flow *f = &x->f;
-	g_autofree char *name = step_name(x);
+	g_autofree char *name = fold_step_name(x);
 	g_autofree char *sentence = NULL;
 
 	switch (status) {
 	case COMMAND_RUNNING: break;
 	case COMMAND_SUCCEEDED:
+		if (f->aborting) {
+			fold_abort(x);
+			break;
+		}
 		g_free(f->previous);
 		f->previous = g_steal_pointer(&f->command);
 		f->step++;
@@ -211,14 +243,14 @@ static void end_step(struct fold *x, enum command_status status, const char *rea
 		fold_enter(x, fold_phase_with(x, ACTION_STEP_SEND));
 		break;
 	case COMMAND_FAILED:
-		sentence = g_strdup_printf("Deploy step %s failed: %s", name,
+		sentence = g_strdup_printf("%s step %s failed: %s", step_title(f), name,
 					   reason && *reason ? reason : "no reason was given");
 		fold_fail(x, sentence);
 		break;
 	case COMMAND_VERSION_MISMATCH:
-		sentence = g_strdup_printf("Deploy step %s failed: the agent's hardware managers "
+		sentence = g_strdup_printf("%s step %s failed: the agent's hardware managers "
 					   "changed after it had listed its steps",
-					   name);
+					   step_title(f), name);
 		fold_fail(x, sentence);
 		break;
 	case COMMAND_UNKNOWN: agent_restarted(x); break;
@@ -286,13 +318,14 @@ void fold_reply(struct fold *x)
 static const json_t *find_sent(const struct fold *x)
 {
 	const json_t *list = x->ev->outcome;
+	const char *execute = strchr(flow_words(&x->f)->execute, '.') + 1;
 
 	for (size_t i = json_array_size(list); i-- > 0;) {
 		const json_t *entry = json_array_get(list, i);
 		const char *id = json_peek_string(entry, "id");
 		const char *name = json_peek_string(entry, "name");
 
-		if (!id || !name || strcmp(name, "execute_deploy_step") != 0)
+		if (!id || !name || strcmp(name, execute) != 0)
 			continue;
 		return g_strcmp0(id, x->f.previous) == 0 ? NULL : entry;
 	}

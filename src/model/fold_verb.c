@@ -6,6 +6,7 @@
 #include "errors.h"
 #include "fold.h"
 #include "jsons.h"
+#include "steps.h"
 
 static const struct verb_word {
 	const char *word;
@@ -44,19 +45,6 @@ static bool refuse_locked(const struct fold *x, GError **error)
 			      x->n->uuid.s, holder ? holder : "?");
 }
 
-static bool cleans(const struct fold *x)
-{
-	return x->n->automated_clean < 0 ? x->ev->automated_clean : x->n->automated_clean;
-}
-
-static bool refuse_cleaning(GError **error)
-{
-	return inox_error_set(
-		error, INOX_ERROR_INVALID,
-		"Automated cleaning is asked for, and is not supported by this release "
-		"of Inox: set the node's automated_clean to false");
-}
-
 static void begin(struct fold *x)
 {
 	FOLD_TEXT(x, last_error, NULL);
@@ -82,6 +70,36 @@ static bool verb_manage(struct fold *x, GError **error)
 	return true;
 }
 
+static bool check_cleaning(const struct node *n, const struct agent_defaults *agents,
+			   GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+	struct deployment_mode mode;
+
+	if (n->disable_power_off)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "Cleaning a node with disable_power_off is not supported by "
+				      "this release of Inox");
+	if (deployment_check_power(n, &reason) && deployment_mode(n, agents, &mode, &reason))
+		return true;
+	return inox_error_set(error, INOX_ERROR_INVALID,
+			      "Failed to validate power info for cleaning of node %s: %s",
+			      n->uuid.s, reason->message);
+}
+
+/* `steps` is the operator's list; NULL: what the agent does on its own. */
+static bool start_cleaning(struct fold *x, const json_t *steps, GError **error)
+{
+	if (!check_cleaning(x->n, &x->ev->agents, error))
+		return false;
+	begin(x);
+	fold_forget_steps(x);
+	fold_set_info(x, clean_words.wanted, steps ? json_deep_copy(steps) : NULL);
+	fold_end_token(x);
+	fold_start(x, OPERATION_CLEAN);
+	return true;
+}
+
 static bool verb_provide(struct fold *x, GError **error)
 {
 	if (x->n->retired)
@@ -90,11 +108,17 @@ static bool verb_provide(struct fold *x, GError **error)
 			"The providing operation can't be performed on node %s because "
 			"it is retired.",
 			x->n->uuid.s);
-	if (cleans(x))
-		return refuse_cleaning(error);
+	if (fold_cleans(x))
+		return start_cleaning(x, NULL, error);
 	begin(x);
+	fold_forget_steps(x);
 	fold_set_state(x, STATE_AVAILABLE);
 	return true;
+}
+
+static bool verb_clean(struct fold *x, GError **error)
+{
+	return steps_check_cleaning(x->ev->steps, error) && start_cleaning(x, x->ev->steps, error);
 }
 
 static bool check_deployment(const struct node *n, const struct agent_defaults *agents,
@@ -127,8 +151,8 @@ static bool verb_deploy(struct fold *x, GError **error)
 	/* A rebuild without a config drive uses the one of before. */
 	if (ev->config_drive || ev->verb == STATE_EVENT_DEPLOY)
 		FOLD_TEXT(x, config_drive, ev->config_drive);
-	fold_set_info(x, "user_deploy_steps", ev->steps ? json_deep_copy(ev->steps) : NULL);
-	fold_set_info(x, "deploy_steps", NULL);
+	fold_forget_steps(x);
+	fold_set_info(x, deploy_words.wanted, ev->steps ? json_deep_copy(ev->steps) : NULL);
 	fold_end_token(x);
 	fold_start(x, OPERATION_DEPLOY);
 	return true;
@@ -136,19 +160,33 @@ static bool verb_deploy(struct fold *x, GError **error)
 
 static bool verb_delete(struct fold *x, GError **error)
 {
-	if (cleans(x))
-		return refuse_cleaning(error);
+	(void)error;
 	begin(x);
+	fold_forget_steps(x);
 	fold_end_token(x);
 	fold_start(x, OPERATION_UNDEPLOY);
 	return true;
 }
 
+/* A step that must not be cut off is let end first. */
 static bool verb_abort(struct fold *x, GError **error)
 {
+	const json_t *step = fold_peek_step(x->n, &x->f);
+
 	(void)error;
-	fold_fail(x, "The deployment was aborted by request.");
+	if (flow_operation(&x->f) == OPERATION_CLEAN && flow_action(&x->f) == ACTION_STEP_WAIT &&
+	    !json_is_true(json_object_get(step, "abortable"))) {
+		x->f.aborting = true;
+		x->dirty = true;
+		return true;
+	}
+	fold_abort(x);
 	return true;
+}
+
+static bool can_abort(const struct node *n)
+{
+	return n->provision_state == STATE_DEPLOY_WAIT || n->provision_state == STATE_CLEAN_WAIT;
 }
 
 /* NULL: known to the API, and not done by this release. */
@@ -156,6 +194,7 @@ static bool (*const verbs[STATE_EVENT_COUNT])(struct fold *, GError **) = {
 	[STATE_EVENT_MANAGE] = verb_manage, [STATE_EVENT_PROVIDE] = verb_provide,
 	[STATE_EVENT_DEPLOY] = verb_deploy, [STATE_EVENT_REBUILD] = verb_deploy,
 	[STATE_EVENT_DELETE] = verb_delete, [STATE_EVENT_ABORT] = verb_abort,
+	[STATE_EVENT_CLEAN] = verb_clean,
 };
 
 bool fold_verb(struct fold *x, GError **error)
@@ -175,7 +214,7 @@ bool fold_verb(struct fold *x, GError **error)
 		return n->reservation ? refuse_locked(x, error) : refuse_state(n, word, error);
 	if (n->reservation)
 		return refuse_locked(x, error);
-	if (!verbs[verb] || (verb == STATE_EVENT_ABORT && n->provision_state != STATE_DEPLOY_WAIT))
+	if (!verbs[verb] || (verb == STATE_EVENT_ABORT && !can_abort(n)))
 		return inox_error_set(
 			error, INOX_ERROR_INVALID,
 			"The requested action \"%s\" is not supported by this release "

@@ -19,6 +19,7 @@ struct step {
 	const char *interface, *name; /* borrowed from the agent's answer or the operator's list */
 	int64_t priority;
 	unsigned rank, order;
+	bool abortable;
 	const json_t *args; /* NULL: none */
 };
 
@@ -64,7 +65,10 @@ static bool parse_step(const json_t *value, struct step *ret_step)
 	const char *interface = json_peek_string(value, "interface");
 	const char *name = json_peek_string(value, "step");
 	int rank = interface ? interface_rank(interface) : -1;
-	struct step s = {.interface = interface, .name = name, .rank = (unsigned)rank};
+	struct step s = {.interface = interface,
+			 .name = name,
+			 .rank = (unsigned)rank,
+			 .abortable = json_is_true(json_object_get(value, "abortable"))};
 
 	if (rank < 0 || !is_name(name) ||
 	    !parse_priority(json_object_get(value, "priority"), &s.priority))
@@ -107,29 +111,33 @@ static bool add_offered(GArray *list, const json_t *value, GError **error)
 	return true;
 }
 
-static bool read_offered(const json_t *outcome, GArray *list, GError **error)
+static bool read_offered(const json_t *outcome, const char *key, GArray *list, GError **error)
 {
-	json_t *managers = json_peek_object(outcome, "deploy_steps");
+	json_t *managers = json_peek_object(outcome, key);
 	const char *manager;
 	json_t *steps;
 
 	if (!managers || !json_peek_object(outcome, "hardware_manager_version"))
 		return inox_error_set(error, INOX_ERROR_PEER,
-				      "the agent's answer lacks deploy_steps or "
-				      "hardware_manager_version");
+				      "the agent's answer lacks %s or hardware_manager_version",
+				      key);
 	json_object_foreach(managers, manager, steps) {
 		size_t i;
 		json_t *value;
 
 		if (!json_is_array(steps))
 			return inox_error_set(error, INOX_ERROR_PEER,
-					      "the agent's deploy_steps hold something else than "
-					      "lists");
+					      "the agent's %s hold something else than lists", key);
 		json_array_foreach(steps, i, value) {
 			if (!add_offered(list, value, error))
 				return false;
 		}
 	}
+	return true;
+}
+
+static bool raise_write(GArray *list, GError **error)
+{
 	struct step *write = find_step(list, "deploy", "write_image");
 
 	if (!write)
@@ -172,6 +180,16 @@ static int compare_steps(const void *a, const void *b)
 	return one->order < other->order ? -1 : one->order > other->order;
 }
 
+static json_t *print_step(const struct step *s)
+{
+	json_t *step = json_pack("{s:s, s:s, s:I}", "interface", s->interface, "step", s->name,
+				 "priority", (json_int_t)s->priority);
+
+	if (s->args)
+		json_object_set_new(step, "args", json_deep_copy(s->args));
+	return step;
+}
+
 static json_t *print_steps(const GArray *list)
 {
 	json_t *steps = json_array();
@@ -181,12 +199,7 @@ static json_t *print_steps(const GArray *list)
 
 		if (s->priority == 0)
 			continue;
-		json_t *step = json_pack("{s:s, s:s, s:I}", "interface", s->interface, "step",
-					 s->name, "priority", (json_int_t)s->priority);
-
-		if (s->args)
-			json_object_set_new(step, "args", json_deep_copy(s->args));
-		json_array_append_new(steps, step);
+		json_array_append_new(steps, print_step(s));
 	}
 	return steps;
 }
@@ -210,10 +223,127 @@ bool steps_merge(const json_t *outcome, const json_t *wanted, json_t **ret_steps
 {
 	g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(struct step));
 
-	if (!read_offered(outcome, list, error) || !apply_wanted(list, wanted, error))
+	if (!read_offered(outcome, "deploy_steps", list, error) || !raise_write(list, error) ||
+	    !apply_wanted(list, wanted, error))
 		return false;
 	g_array_sort(list, compare_steps);
 	*ret_steps = print_steps(list);
 	*ret_versions = read_versions(outcome);
+	return true;
+}
+
+/* ---- cleaning */
+
+static json_t *print_clean_step(const struct step *s)
+{
+	json_t *step = print_step(s);
+
+	json_object_set_new(step, "abortable", json_boolean(s->abortable));
+	return step;
+}
+
+static json_t *print_automatic(GArray *list)
+{
+	json_t *steps = json_array();
+
+	g_array_sort(list, compare_steps);
+	for (guint i = 0; i < list->len; i++)
+		if (g_array_index(list, struct step, i).priority > 0)
+			json_array_append_new(
+				steps, print_clean_step(&g_array_index(list, struct step, i)));
+	return steps;
+}
+
+struct place {
+	json_int_t order;
+	size_t index; /* in the operator's list */
+};
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct place *one = a, *other = b;
+
+	if (one->order != other->order)
+		return one->order < other->order ? -1 : 1;
+	return one->index < other->index ? -1 : one->index > other->index;
+}
+
+static json_t *print_wanted(GArray *list, const json_t *wanted, GError **error)
+{
+	g_autoptr(GArray) places = g_array_new(FALSE, FALSE, sizeof(struct place));
+	g_autoptr(json_t) steps = json_array();
+
+	for (size_t i = 0; i < json_array_size(wanted); i++) {
+		const json_t *value = json_array_get(wanted, i);
+		struct place place = {json_integer_value(json_object_get(value, "order")), i};
+
+		g_array_append_val(places, place);
+	}
+	g_array_sort(places, compare_places);
+	for (guint i = 0; i < places->len; i++) {
+		const json_t *value =
+			json_array_get(wanted, g_array_index(places, struct place, i).index);
+		const char *interface = json_peek_string(value, "interface");
+		const char *name = json_peek_string(value, "step");
+		const struct step *known =
+			interface && name ? find_step(list, interface, name) : NULL;
+
+		if (!known) {
+			inox_error_set(error, INOX_ERROR_INVALID,
+				       "the agent does not offer the clean step %s.%s",
+				       interface ? interface : "?", name ? name : "?");
+			return NULL;
+		}
+		struct step one = *known;
+
+		one.args = json_peek_object(value, "args");
+		json_array_append_new(steps, print_clean_step(&one));
+	}
+	return g_steal_pointer(&steps);
+}
+
+bool steps_plan_cleaning(const json_t *outcome, const json_t *wanted, json_t **ret_steps,
+			 json_t **ret_versions, GError **error)
+{
+	g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(struct step));
+
+	if (!read_offered(outcome, "clean_steps", list, error))
+		return false;
+	json_t *steps = wanted ? print_wanted(list, wanted, error) : print_automatic(list);
+
+	if (!steps)
+		return false;
+	*ret_steps = steps;
+	*ret_versions = read_versions(outcome);
+	return true;
+}
+
+bool steps_check_cleaning(const json_t *wanted, GError **error)
+{
+	static const char *const reserved[] = {"hold", "wait", "power_on", "power_off", "reboot"};
+
+	if (json_array_size(wanted) == 0)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "\"clean_steps\" is required when setting target provision "
+				      "state to clean");
+	for (size_t i = 0; i < json_array_size(wanted); i++) {
+		const json_t *step = json_array_get(wanted, i);
+		const char *name = json_peek_string(step, "step");
+
+		if (!name || !is_name(name))
+			return inox_error_set(error, INOX_ERROR_INVALID,
+					      "Invalid clean_steps: step %zu has no proper name",
+					      i);
+		for (size_t k = 0; k < G_N_ELEMENTS(reserved); k++)
+			if (strcmp(reserved[k], name) == 0)
+				return inox_error_set(error, INOX_ERROR_INVALID,
+						      "The clean step '%s' is not supported by "
+						      "this release of Inox",
+						      name);
+		if (json_is_true(json_object_get(step, "execute_on_child_nodes")))
+			return inox_error_set(error, INOX_ERROR_INVALID,
+					      "execute_on_child_nodes is not supported by this "
+					      "release of Inox");
+	}
 	return true;
 }

@@ -70,6 +70,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 		json_decref(steps);
 		json_decref(versions);
 	}
+	if (steps_plan_cleaning(outcome, NULL, &steps, &versions, NULL)) {
+		g_assert_cmpuint(json_array_size(steps), <=, LIMIT_STEPS);
+		json_decref(steps);
+		json_decref(versions);
+	}
 	n->uuid = uuid_new();
 	(void)!identity_check(open_store(), n, outcome, NULL);
 	feed(outcome, PHASE_DEPLOY_LOAD_STEPS, EVENT_AGENT_REPLY);

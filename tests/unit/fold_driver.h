@@ -100,6 +100,14 @@ static inline void play_taken(struct play *p)
 	g_assert_true(play_fold(p, &ev, NULL));
 }
 
+static inline json_t *play_clean_steps(void)
+{
+	return json_pack("{s:{s:[{s:s,s:s,s:i,s:b},{s:s,s:s,s:i}]},s:{s:s}}", "clean_steps", "inox",
+			 "interface", "deploy", "step", "erase_devices_metadata", "priority", 99,
+			 "abortable", 1, "interface", "deploy", "step", "burn", "priority", 0,
+			 "hardware_manager_version", "inox", "1");
+}
+
 static inline json_t *play_steps(void)
 {
 	return json_pack("{s:{s:[{s:s,s:s,s:i},{s:s,s:s,s:i}]},s:{s:s}}", "deploy_steps", "inox",
@@ -125,7 +133,8 @@ static inline struct event play_success(const struct play *p, json_t **ret_outco
 	if (action == ACTION_STEP_WAIT)
 		ev.command = "11111111-2222-4333-8444-555555555555";
 	if (action == ACTION_LOAD_STEPS)
-		ev.outcome = *ret_outcome = play_steps();
+		ev.outcome = *ret_outcome =
+			flow_operation(&f) == OPERATION_CLEAN ? play_clean_steps() : play_steps();
 	if (action == ACTION_CONTACT) {
 		ev.own_agent = true;
 		ev.version = "0.1.0";

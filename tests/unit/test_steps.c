@@ -97,6 +97,41 @@ static void test_refusals(void)
 	assert_refused(OFFER, "[{'interface': 'deploy', 'step': 'burn'}]", "deploy_steps[0]");
 }
 
+static void assert_planned(const char *wanted, const char *expected)
+{
+	g_autoptr(json_t) offer = parse_loose(
+		"{'clean_steps': {'A': [{'interface': 'deploy', 'step': 'all', 'priority': 0},"
+		"{'interface': 'deploy', 'step': 'meta', 'priority': 99, 'abortable': true},"
+		"{'interface': 'raid', 'step': 'apply', 'priority': 10}]},"
+		"'hardware_manager_version': {'A': '1'}}");
+	g_autoptr(json_t) list = wanted ? parse_loose(wanted) : NULL;
+	g_autoptr(json_t) steps = NULL, versions = NULL;
+	g_autoptr(GError) error = NULL;
+
+	g_assert_true(steps_plan_cleaning(offer, list, &steps, &versions, &error));
+	g_autofree char *got = names(steps);
+
+	g_assert_cmpstr(got, ==, expected);
+	for (size_t i = 0; i < json_array_size(steps); i++) {
+		const json_t *step = json_array_get(steps, i);
+		bool meta = strcmp(json_peek_string(step, "step"), "meta") == 0;
+
+		g_assert_true(json_is_true(json_object_get(step, "abortable")) == meta);
+	}
+}
+
+static void test_cleaning(void)
+{
+	assert_planned(NULL, "meta apply ");
+	assert_planned("[{'interface': 'deploy', 'step': 'all'},"
+		       "{'interface': 'deploy', 'step': 'meta', 'args': {'a': 1}},"
+		       "{'interface': 'deploy', 'step': 'all'}]",
+		       "all meta all ");
+	assert_planned("[{'interface': 'deploy', 'step': 'all', 'order': 2},"
+		       "{'interface': 'deploy', 'step': 'meta', 'order': 1}]",
+		       "meta all ");
+}
+
 static void test_too_many(void)
 {
 	g_autoptr(json_t) list = json_array();
@@ -201,6 +236,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/steps/the operator's priorities win, and 0 leaves a step out",
 			test_wanted);
 	g_test_add_func("/steps/what does not fit is refused with a reason", test_refusals);
+	g_test_add_func("/steps/cleaning runs what has a priority, or what the operator lists",
+			test_cleaning);
 	g_test_add_func("/steps/an endless list is refused", test_too_many);
 	g_test_add_func("/deployment/an image is described for the agent", test_image);
 	g_test_add_func("/deployment/images that cannot be deployed are named", test_bad_images);
