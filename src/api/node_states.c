@@ -84,8 +84,9 @@ static bool check_arguments(const struct request *rq, enum state_event verb, GEr
 		if (!is_blank(value) && a->late_verbs & 1u << verb && rq->minor < a->late_since)
 			return api_error_set_too_old(error);
 	}
-	if (json_is_true(json_object_get(rq->body, "disable_ramdisk")))
-		return inox_error_set(error, INOX_ERROR_INVALID,
+	if (verb == STATE_EVENT_CLEAN && json_is_true(json_object_get(rq->body, "disable_ramdisk")))
+		return request_check_unlocked(rq->node, error) &&
+		       inox_error_set(error, INOX_ERROR_INVALID,
 				      "disable_ramdisk is not supported by this release of Inox: "
 				      "every step needs the ramdisk");
 	if (runbook && rq->minor < 92)
