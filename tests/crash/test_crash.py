@@ -29,12 +29,15 @@ WORKERS = ("dialer", "bmc", "boot")
 MESSAGES_MOST = 40
 
 
-def deploy_phases():
+def phases_of(operation):
     text = (REPOSITORY / "src/model/phases.def").read_text()
-    return re.findall(r'^PHASE\( *DEPLOY, *\w+, *"([^"]+)"', text, re.M)
+    return re.findall(r'^PHASE\( *' + operation + r', *\w+, *"([^"]+)"', text, re.M)
 
 
-PHASES = deploy_phases()
+PHASES = phases_of("DEPLOY")
+CLEAN_PHASES = phases_of("CLEAN")
+# By a node that boots from the network and was not deployed before.
+PASSED_OVER = ("clear", "insert media", "boot media", "eject media")
 # The API's own commit enters the first phase: the kills of API and supervisor meet that boundary.
 CONDUCTOR_POINTS = [f"deploy/{phase}{suffix}" for phase in PHASES[1:] for suffix in ("", "/acted")]
 CONDUCTOR_POINTS += ["step/sending", "step/sent"]
@@ -89,6 +92,18 @@ class CrashRack:
         assert self.rack.published() == []
         self.rack.provision("n1", "deleted", "available")
 
+    def clean(self, steps=("erase_devices_metadata",)):
+        """Manual cleaning that ends well, and leaves what one without a crash leaves."""
+        self.rack.provision("n1", "manage", "manageable")
+        with open(self.machine.disk, "r+b") as disk:
+            disk.write(b"\xaa" * MIB)
+        node = self.rack.provision("n1", "clean", "manageable", 120, clean_steps=[
+            {"interface": "deploy", "step": step} for step in steps])
+        assert node["last_error"] is None and node["clean_step"] == {} and not node["maintenance"]
+        assert node["power_state"] == "power off" and self.rack.published() == []
+        assert self.machine.disk_head(MIB) == bytes(MIB)
+        self.rack.provision("n1", "provide", "available")
+
 
 @pytest.fixture(scope="module")
 def crash_rack(build, module_folder, module_inoxd):
@@ -103,7 +118,20 @@ def test_conductor_killed_at(crash_rack, point):
     crash_rack.begin()
     crash_rack.end()
     # A phase that this deployment passes over has no boundary to be killed at.
-    if point not in ("deploy/clear", "deploy/clear/acted"):
+    if point.split("/")[1] not in PASSED_OVER:
+        assert crash_rack.was_killed("conductor"), "the conductor was not killed: there is no such point"
+
+
+CLEAN_POINTS = [f"clean/{phase}{suffix}" for phase in CLEAN_PHASES[1:] for suffix in ("", "/acted")]
+
+
+@pytest.mark.skipif(not LONG, reason="in the long form only")
+@pytest.mark.parametrize("point", CLEAN_POINTS + ["step/sending", "step/sent"])
+def test_conductor_killed_in_cleaning_at(crash_rack, point):
+    crash_rack.restart(f"conductor:{point}")
+    crash_rack.clean()
+    phase = point.split("/")[1]
+    if phase not in PASSED_OVER:
         assert crash_rack.was_killed("conductor"), "the conductor was not killed: there is no such point"
 
 
