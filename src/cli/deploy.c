@@ -413,7 +413,8 @@ int command_why(struct invocation *in, GError **error)
 		return 0;
 	}
 	const char *why = json_peek_string(flow, "why");
-	g_autofree char *clean = log_clean_text(why ? why : "", why ? strlen(why) : 0, 8192);
+	g_autofree char *clean =
+		why ? log_clean_text(why, strlen(why), 8192) : g_strdup("Nothing is under way.");
 
 	puts(clean);
 	return 0;

@@ -104,7 +104,7 @@ def test_inox(rack, drive, folder):
     shown = json.loads(inox("node", "show", "x1", "-f", "json").stdout)
     assert shown["uuid"] == uuid and shown["provision_state"] == "active"
     assert inox("node", "show", "x1", "--field", "provision_state").stdout.split() == ["provision_state", "active"]
-    inox("why", "x1")
+    assert inox("why", "x1").stdout == "Nothing is under way.\n"
     inox("node", "set", "x1", "-e", "rack=7", "--description", "a test")
     assert json.loads(inox("node", "show", "x1", "-f", "json").stdout)["extra"] == {"rack": 7}
     inox("undeploy", "x1", "--wait")
