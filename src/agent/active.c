@@ -362,14 +362,19 @@ struct active *active_new(struct agent *a)
 	return v;
 }
 
-void active_free(struct active *v)
+void active_end(struct active *v)
 {
-	if (!v)
-		return;
 	pthread_mutex_lock(&v->lock);
 	v->ending = true;
 	pthread_cond_signal(&v->changed);
 	pthread_mutex_unlock(&v->lock);
+}
+
+void active_free(struct active *v)
+{
+	if (!v)
+		return;
+	active_end(v);
 	pthread_join(v->thread, NULL);
 	loop_watch_free(v->found_watch);
 	close(v->found_fd);

@@ -15,6 +15,8 @@ struct active;
 struct active *active_new(struct agent *a);
 /* Ends a call that is under way within a second, unless it resolves a name. */
 void active_free(struct active *v);
+/* No look-up and no heartbeat is begun any more; waits for nothing. */
+void active_end(struct active *v);
 /* The heartbeats show this token from now on. */
 void active_use_token(struct active *v, const struct secret *token);
 /* A command has left the command thread.  Behind one that was answered while it ran a heartbeat follows,

@@ -1,11 +1,16 @@
 #include "agent.h"
 
+#include <errno.h>
+#include <glib/gstdio.h>
 #include <netdb.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "active.h"
 #include "errors.h"
 #include "jsons.h"
+#include "kept.h"
+#include "log.h"
 
 void agent_set_token(struct agent *a, const struct secret *token)
 {
@@ -15,6 +20,27 @@ void agent_set_token(struct agent *a, const struct secret *token)
 		tls_psk_of_token(token, a->psk_key);
 	if (a->active)
 		active_use_token(a->active, token);
+}
+
+static void remove_secret(const char *path)
+{
+	if (path && g_unlink(path) != 0 && errno != ENOENT)
+		log_warn(NULL, "a file with a dead secret stays", F_STR("path", path));
+}
+
+void agent_retire(struct agent *a)
+{
+	g_autofree char *token = kept_path(a->options.root, KEPT_TOKEN);
+	g_autofree char *certificate = kept_path(a->options.root, KEPT_CERTIFICATE);
+
+	a->power = AGENT_RETIRES;
+	if (a->active)
+		active_end(a->active);
+	g_clear_pointer(&a->token, secret_free);
+	explicit_bzero(a->psk_key, sizeof(a->psk_key));
+	remove_secret(a->options.token_file);
+	remove_secret(token);
+	remove_secret(certificate);
 }
 
 bool agent_is_authorized(const struct agent *a, const char *token, const char *psk_identity)

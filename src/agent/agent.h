@@ -9,7 +9,8 @@
 #include "steps.h"
 #include "tls.h"
 
-enum agent_power { AGENT_STAYS, AGENT_REBOOTS, AGENT_POWERS_OFF };
+/* With AGENT_RETIRES the program ends and the machine stays. */
+enum agent_power { AGENT_STAYS, AGENT_RETIRES, AGENT_REBOOTS, AGENT_POWERS_OFF };
 
 struct active;
 struct command_list;
@@ -34,6 +35,9 @@ struct agent {
 
 /* Takes a token of 32 characters or more; the old one is dead at once. */
 void agent_set_token(struct agent *a, const struct secret *token);
+/* From now on nobody is served: the token is dead here, in the files that a restart would read it from and in
+ * the heartbeats, which end; the program follows once the last answer is out. */
+void agent_retire(struct agent *a);
 /* Whether a request may run or read commands: `token` is the query's first value (NULL: none),
  * `psk_identity` the connection's (NULL: none). */
 bool agent_is_authorized(const struct agent *a, const char *token, const char *psk_identity);

@@ -142,7 +142,7 @@ static bool run(struct agent *a, GError **error)
 
 static void use_power(const struct agent *a)
 {
-	if (a->power == AGENT_STAYS || !agent_is_machine(a))
+	if (a->power == AGENT_STAYS || a->power == AGENT_RETIRES || !agent_is_machine(a))
 		return;
 	sync();
 	reboot(a->power == AGENT_REBOOTS ? RB_AUTOBOOT : RB_POWER_OFF);
@@ -160,6 +160,11 @@ int agent_main(int argc, char **argv, const struct step *extra)
 		return inox_error_exit_status(error);
 	}
 	log_setup("inox-agent", a.options.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	if (a.options.rescued) {
+		log_notice(NULL, "the machine was handed over for rescue: nothing is served");
+		agent_options_clear(&a.options);
+		return 0;
+	}
 	steps_use_extra(extra);
 	agent_set_token(&a, a.options.token);
 	a.certificate_is_ours =

@@ -187,6 +187,7 @@ static bool read_token(struct agent_options *o, struct raw_options *raw, const c
 		if (!raw->token)
 			return false;
 		g_strstrip(raw->token);
+		o->token_file = g_strdup(file);
 	}
 	if (!raw->token)
 		return true;
@@ -382,7 +383,7 @@ static bool parse_transport(struct agent_options *o, const struct raw_options *r
 	if (transport < 0)
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "inox-transport is not psk, pinned or http.");
-	if (!o->token && transport != TRANSPORT_HTTP && !o->active.urls)
+	if (!o->token && transport != TRANSPORT_HTTP && !o->active.urls && !o->rescued)
 		return inox_error_set(
 			error, INOX_ERROR_INVALID,
 			"There is no agent token, and inox-transport=http was not asked "
@@ -429,6 +430,13 @@ static char *plain_root(const char *text)
 	return root;
 }
 
+static bool is_rescued(const char *root)
+{
+	g_autofree char *mark = g_build_filename(root, AGENT_RESCUED_MARK, NULL);
+
+	return g_file_test(mark, G_FILE_TEST_EXISTS);
+}
+
 bool agent_options_read(struct agent_options *o, int argc, char **argv, GError **error)
 {
 	g_autofree char *listen = NULL, *token_file = NULL, *config = NULL, *root = NULL;
@@ -456,6 +464,7 @@ bool agent_options_read(struct agent_options *o, int argc, char **argv, GError *
 		return inox_error_set(error, INOX_ERROR_INVALID, "Unknown argument %.64s.",
 				      argv[1]);
 	read.root = plain_root(root);
+	read.rescued = is_rescued(read.root);
 	read_cmdline(&raw, read.root, &read.ignored);
 	if ((config && !read_config(&raw, config, error)) ||
 	    !read_token(&read, &raw, token_file, error) || !parse_scalars(&read, &raw, error) ||
@@ -473,6 +482,7 @@ bool agent_options_read(struct agent_options *o, int argc, char **argv, GError *
 void agent_options_clear(struct agent_options *o)
 {
 	secret_free(o->token);
+	g_free(o->token_file);
 	g_free(o->root);
 	g_free(o->pxe_interface);
 	g_strfreev(o->active.urls);

@@ -9,6 +9,10 @@
 #include "secret.h"
 #include "vocabulary.h"
 
+/* Below the root: while this file is there, the machine stays with the person it was handed to, and no agent
+ * serves, however often it is started. */
+#define AGENT_RESCUED_MARK "etc/.rescued"
+
 /* The agent's own calls to an API, the classic way. */
 struct active_options {
 	GStrv urls;               /* bases without a slash at their end; NULL: it never dials */
@@ -26,11 +30,13 @@ struct agent_options {
 	struct endpoint listen;
 	char *root;           /* "/" or a folder without a slash at its end */
 	struct secret *token; /* NULL: none */
+	char *token_file;     /* that it was read from; NULL: from elsewhere */
 	enum agent_transport transport;
 	struct uuid node; /* "" : any */
 	uint64_t epoch;
 	bool has_epoch;
 	bool debug;
+	bool rescued;       /* there is the mark: the token may be gone */
 	bool tokenless_get; /* commands may be read without a token, and never with a wrong one */
 	struct active_options active;
 	char *ignored;       /* names of ipa- arguments that mean nothing here; NULL: none */

@@ -18,7 +18,7 @@
 #include "limit.h"
 #include "log.h"
 
-/* Time for the answer to the command that ends the machine to reach the control plane. */
+/* Time for the answer to the command that ends the machine or the agent to reach the control plane. */
 #define LAST_ANSWERS SPAN_MS(300)
 
 struct command {
@@ -243,6 +243,12 @@ static void answer_waiters(struct command_list *list, struct command *c)
 	}
 }
 
+static void leave_if_over(struct command_list *list)
+{
+	if (list->agent->power != AGENT_STAYS)
+		loop_timer_arm(list->agent->leave, LAST_ANSWERS);
+}
+
 static void on_ended(void *ctx, bool readable, bool writable)
 {
 	struct command_list *list = ctx;
@@ -256,8 +262,7 @@ static void on_ended(void *ctx, bool readable, bool writable)
 	list->running = NULL;
 	settle(list, c);
 	answer_waiters(list, c);
-	if (list->agent->power != AGENT_STAYS)
-		loop_timer_arm(list->agent->leave, LAST_ANSWERS);
+	leave_if_over(list);
 	if (list->agent->active)
 		active_command_ended(list->agent->active, c->row->mode == COMMAND_STARTED);
 	if (c->row->mode == COMMAND_STARTED)
@@ -295,6 +300,7 @@ static void run_at_once(struct command_list *list, struct command *c, struct com
 {
 	run(list, c);
 	settle(list, c);
+	leave_if_over(list);
 	if (c->error.code == 400) {
 		reply_fault(asker, &c->error);
 		command_free(c);

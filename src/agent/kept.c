@@ -29,10 +29,15 @@ static bool write_all(int fd, const char *text)
 	return true;
 }
 
+char *kept_path(const char *root, const char *name)
+{
+	return g_build_filename(root, FOLDER, name, NULL);
+}
+
 void kept_write(const char *root, const char *name, const char *text)
 {
 	g_autofree char *folder = g_build_filename(root, FOLDER, NULL);
-	g_autofree char *path = g_build_filename(folder, name, NULL);
+	g_autofree char *path = kept_path(root, name);
 	g_autofree char *fresh = g_strconcat(path, ".new", NULL);
 
 	(void)g_mkdir_with_parents(folder, 0700);
@@ -57,7 +62,7 @@ static bool is_ours(int fd)
 
 char *kept_read(const char *root, const char *name)
 {
-	g_autofree char *path = g_build_filename(root, FOLDER, name, NULL);
+	g_autofree char *path = kept_path(root, name);
 	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)

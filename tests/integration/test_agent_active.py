@@ -253,6 +253,20 @@ def test_restarted_agent_is_the_same_to_the_api(api, agent):
     assert again.run("standby.sync")[0] == 200
 
 
+def test_rescue_ends_the_heartbeats_and_forgets_the_token(api, agent):
+    with_token = api(lookups=[looked_up(timeout=5)])
+    a = agent(with_token.url)
+    with_token.wait_for("heartbeat", 1)
+    (a.root / "etc/ipa-rescue-config").mkdir(parents=True)
+    kept = a.root / "run/inox/agent-token"
+    assert kept.exists()
+    assert a.run("rescue.finalize_rescue", {"rescue_password": "open sesame"})[1]["command_status"] == "SUCCEEDED"
+    count = len(with_token.of("heartbeat"))
+    assert a.process.popen.wait(10) == 0
+    assert len(with_token.of("heartbeat")) == count
+    assert not kept.exists() and not (a.root / "run/inox/agent.pem").exists()
+
+
 def test_node_of_another_boot_is_not_taken(api, agent):
     fake = api()
     other = "22222222-2222-4222-8222-222222222222"

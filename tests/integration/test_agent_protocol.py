@@ -392,6 +392,52 @@ def test_power_commands_end_the_process_below_a_root(agent, command):
     assert a.process.popen.wait(10) == 0
 
 
+PASSWORD_HASH = "$6$abcdefgh$KQeXafAQAaOoKTevphVU215RvJdgzyfASRasIOuh12hO8u0r1bGW92ZnTmC9IjsiQ8VPiTXBiZF49dFL1U4wX/"
+
+
+@pytest.mark.parametrize("params", [{"rescue_password": PASSWORD_HASH, "hashed": True},
+                                    {"rescue_password": "open sesame"}])
+def test_rescue_hands_the_machine_over_and_ends_the_agent(agent, build, params):
+    a = agent(program="src/agent/inox-agent", cmdline="ipa-debug=1")
+    folder = a.root / "etc/ipa-rescue-config"
+    stored, mark = folder / "ipa-rescue-password", a.root / "etc/.rescued"
+    command = "rescue.finalize_rescue"
+    # A ramdisk that has no such login
+    failed = a.run(command, params)[1]
+    assert failed["command_status"] == "FAILED" and "no rescue login" in failed["command_error"]["details"]
+    folder.mkdir(parents=True)
+    assert a.run(command, params, token="x" * 43)[0] == 401
+    status, fault = a.run(command, {**params, "rescue_password": "$6$sesame", "hashed": True})
+    assert status == 400 and fault["faultstring"].startswith("Invalid command parameters: ")
+    assert "sesame" not in fault["faultstring"]
+    assert not stored.exists() and not mark.exists()
+    status, done = a.run(command, params)
+    assert status == 200
+    assert (done["command_name"], done["command_status"], done["command_result"]) == ("finalize_rescue", "SUCCEEDED", None)
+    assert a.process.popen.wait(10) == 0
+    with pytest.raises(OSError):
+        a.ask("GET", "/v1/status", token=None)
+    text = stored.read_text()
+    assert text == PASSWORD_HASH if params.get("hashed") else re.fullmatch(r"\$5\$[^$]+\$[^$]{43}", text)
+    assert stored.stat().st_mode & 0o777 == 0o600 and mark.exists()
+    assert not a.token_file.exists()
+    log = a.process.log()
+    assert "handed over for rescue" in log
+    assert "sesame" not in log and text not in log and "KQeXaf" not in log
+    # Nobody serves any more, whoever starts it.
+    again = subprocess.run([build / "src/agent/inox-agent", "--root", a.root, "--listen", f"127.0.0.1:{a.port}"],
+                           capture_output=True, text=True, timeout=20)
+    assert again.returncode == 0 and "nothing is served" in again.stderr
+
+
+def test_rescue_while_a_command_runs_is_refused(agent):
+    a = agent()
+    (a.root / "etc/ipa-rescue-config").mkdir(parents=True)
+    assert a.run("deploy.execute_deploy_step", STEP)[0] == 200
+    assert a.run("rescue.finalize_rescue", {"rescue_password": PASSWORD_HASH, "hashed": True})[0] == 409
+    assert not (a.root / "etc/.rescued").exists()
+
+
 def test_termination_cancels_a_running_step(agent):
     a = agent()
     assert a.run("deploy.execute_deploy_step", STEP)[0] == 200
