@@ -97,7 +97,7 @@ class BootHost:
                    what="nginx answers: " + nginx.log())
 
     def start_dnsmasq(self):
-        dnsmasq = self.spawn(self.boot.argv("dnsmasq", "-k", "-C", self.state / "dnsmasq.conf"), "dnsmasq")
+        dnsmasq = self.spawn(self.boot.argv(REPOSITORY / "dist/boot-host/serve-dhcp", self.state), "dnsmasq")
         log = self.state / "dnsmasq.log"
         wait_until(lambda: log.exists() and "DHCP, static leases only" in log.read_text(),
                    what="dnsmasq is up: " + dnsmasq.log())
@@ -250,21 +250,41 @@ def ask_dhcp(host, mac=MAC):
     return (host.folder / "leased").read_text().split()[0] if (host.folder / "leased").exists() else ""
 
 
+def reread(log, change):
+    """Makes a change and waits until dnsmasq has read the reservations anew."""
+    seen = len(log.read_text())
+    assert change() == DONE
+    wait_until(lambda: "read " in log.read_text()[seen:], what="dnsmasq has read the reservations")
+
+
 def test_dnsmasq_answers_while_there_is_a_reservation(host):
     publisher, path = host.publisher(), new_path()
     log = host.start_dnsmasq()
     assert ask_dhcp(host) == ""
-    assert publisher(publish_request(path)) == DONE
-    wait_until(lambda: "read " + str(host.root / "dhcp-hosts") in log.read_text(), what="dnsmasq saw the file")
+    reread(log, lambda: publisher(publish_request(path)))
     assert ask_dhcp(host) == ADDRESS
     assert ask_dhcp(host, OTHER_MAC) == ""
-    seen = len(log.read_text())
-    assert publisher(withdraw_request(path)) == DONE
-    wait_until(lambda: "read " + str(host.root / "dhcp-hosts") in log.read_text()[seen:],
-               what="dnsmasq saw the change")
+    reread(log, lambda: publisher(withdraw_request(path)))
     assert ask_dhcp(host) == ""
-    seen = len(log.read_text())
-    assert publisher(publish_request(path, address="10.99.2.20")) == DONE
-    wait_until(lambda: "read " + str(host.root / "dhcp-hosts") in log.read_text()[seen:],
-               what="dnsmasq saw the new address")
+    reread(log, lambda: publisher(publish_request(path, address="10.99.2.20")))
     assert ask_dhcp(host) == "10.99.2.20"
+
+
+def test_an_address_is_reserved_again_for_the_same_machine(host):
+    publisher, log = host.publisher(), host.start_dnsmasq()
+    for _ in range(2):
+        path = new_path()
+        reread(log, lambda: publisher(publish_request(path)))
+        assert ask_dhcp(host) == ADDRESS
+        reread(log, lambda: publisher(withdraw_request(path)))
+        assert ask_dhcp(host) == ""
+
+
+def test_an_address_goes_to_the_next_machine(host):
+    publisher, log, path = host.publisher(), host.start_dnsmasq(), new_path()
+    reread(log, lambda: publisher(publish_request(path)))
+    assert ask_dhcp(host) == ADDRESS
+    reread(log, lambda: publisher(withdraw_request(path)))
+    wait_until(lambda: MAC not in (host.state / "dnsmasq.leases").read_text(), what="the lease is released")
+    reread(log, lambda: publisher(publish_request(new_path(), macs=OTHER_MAC)))
+    assert ask_dhcp(host, OTHER_MAC) == ADDRESS
