@@ -115,11 +115,11 @@ static bool set_loader(struct boot_iso_fill *f, enum boot_iso_place p, const cha
 }
 
 /* The kernel passes over zeroes between two archives, and where one could be. */
-static bool set_node(struct boot_iso_fill *f, const struct secret *token, GError **error)
+static bool set_node(struct boot_iso_fill *f, const struct boot_iso_boot *boot, GError **error)
 {
-	if (!token)
+	if (!boot->token)
 		return set_place(f, PLACE_NODE, "", 0, '\0', error);
-	GByteArray *archive = cpio_of_token(token);
+	GByteArray *archive = cpio_of_token(boot->token, boot->stock);
 	bool good =
 		set_place(f, PLACE_NODE, (const char *)archive->data, archive->len, '\0', error);
 
@@ -129,24 +129,23 @@ static bool set_node(struct boot_iso_fill *f, const struct secret *token, GError
 
 static bool set_agent(struct boot_iso_fill *f, const struct secret *token, GError **error)
 {
-	char *text = token ? g_strdup_printf("[DEFAULT]\nagent_token = %s\n", secret_peek(token))
-			   : g_strdup("");
+	char *text = token ? cpio_print_conf(token) : g_strdup("");
 	bool good = set_place(f, PLACE_AGENT, text, strlen(text), '\n', error);
 
 	secret_wipe_text(text);
 	return good;
 }
 
-bool boot_iso_fill(const uint8_t *iso, size_t length, const char *arguments,
-		   const struct secret *token, struct boot_iso_fill *ret, GError **error)
+bool boot_iso_fill(const uint8_t *iso, size_t length, const struct boot_iso_boot *boot,
+		   struct boot_iso_fill *ret, GError **error)
 {
 	g_auto(boot_iso_fill_t) f = {0};
 	uint64_t offsets[BOOT_ISO_PLACES] = {0};
 
 	if (!find_places(iso, length, offsets, error) ||
-	    !set_loader(&f, PLACE_ISOLINUX, arguments, error) ||
-	    !set_loader(&f, PLACE_GRUB, arguments, error) || !set_node(&f, token, error) ||
-	    !set_agent(&f, token, error))
+	    !set_loader(&f, PLACE_ISOLINUX, boot->arguments, error) ||
+	    !set_loader(&f, PLACE_GRUB, boot->arguments, error) || !set_node(&f, boot, error) ||
+	    !set_agent(&f, boot->token, error))
 		return false;
 	for (unsigned p = 0; p < BOOT_ISO_PLACES; p++)
 		f.places[p].offset = offsets[p];

@@ -51,12 +51,17 @@ struct boot_iso_network {
 char *boot_iso_arguments(const char *arguments, struct mac interface,
 			 const struct boot_iso_network *network, GError **error);
 
-/* Finds the places and makes what goes into them; `token` NULL: the agent gets it in another way.  `iso`
- * is only looked at.  Fills *ret on success only;
+/* What one boot's ISO is to hold. */
+struct boot_iso_boot {
+	const char *arguments;      /* of the kernel */
+	const struct secret *token; /* NULL: the agent gets it in another way */
+	bool stock;                 /* the agent may be one that is not ours */
+};
+
+/* Finds the places and makes what goes into them.  `iso` is only looked at.  Fills *ret on success only;
  * the caller clears it.  INVALID if it is no ISO with these places. */
-bool boot_iso_fill(const uint8_t *iso, size_t length, const char *arguments,
-		   const struct secret *token, struct boot_iso_fill *ret,
-		   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool boot_iso_fill(const uint8_t *iso, size_t length, const struct boot_iso_boot *boot,
+		   struct boot_iso_fill *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void boot_iso_fill_clear(struct boot_iso_fill *f);
 
 typedef struct boot_iso_fill boot_iso_fill_t;

@@ -58,7 +58,21 @@ void cpio_finish(GByteArray *archive)
 	pad(archive, 512);
 }
 
-GByteArray *cpio_of_token(const struct secret *token)
+char *cpio_print_conf(const struct secret *token)
+{
+	return g_strdup_printf("[DEFAULT]\nagent_token = %s\n", secret_peek(token));
+}
+
+static void add_conf(GByteArray *archive, const struct secret *token)
+{
+	char *text = cpio_print_conf(token);
+
+	cpio_add_folder(archive, "etc/ironic-python-agent.d", 0755);
+	cpio_add_file(archive, "etc/ironic-python-agent.d/inox.conf", 0600, text, strlen(text));
+	secret_wipe_text(text);
+}
+
+GByteArray *cpio_of_token(const struct secret *token, bool stock)
 {
 	GByteArray *archive = cpio_new();
 
@@ -66,6 +80,8 @@ GByteArray *cpio_of_token(const struct secret *token)
 	cpio_add_folder(archive, "etc/inox", 0700);
 	cpio_add_file(archive, "etc/inox/agent-token", 0600, secret_peek(token),
 		      secret_length(token));
+	if (stock)
+		add_conf(archive, token);
 	cpio_finish(archive);
 	return archive;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <glib.h>
+#include <stdbool.h>
 
 #include "secret.h"
 
@@ -14,7 +15,11 @@ void cpio_add_file(GByteArray *archive, const char *path, unsigned mode, const c
 		   size_t length);
 /* The end record, and zeroes up to a multiple of 512 bytes: another archive may follow. */
 void cpio_finish(GByteArray *archive);
-/* The complete archive with /etc/inox/agent-token in it. */
-GByteArray *cpio_of_token(const struct secret *token);
+/* The complete archive with /etc/inox/agent-token in it; and, for agents that are not ours, with
+ * /etc/ironic-python-agent.d/inox.conf (agent-protocol 5.2), which their ramdisk finds there when its root
+ * is the initial ramdisk itself. */
+GByteArray *cpio_of_token(const struct secret *token, bool stock);
+/* The configuration file with the token; secret_wipe_text() frees it. */
+char *cpio_print_conf(const struct secret *token);
 /* Overwrites the content before it is freed. */
 void cpio_wipe_free(GByteArray *archive);

@@ -64,11 +64,16 @@ static char *name_of_mac(const char *folder, struct mac mac)
 	return g_strconcat(folder, "/", text, NULL);
 }
 
-static bool put_token(const struct shelf *s, const char *path, const struct secret *token,
-		      GError **error)
+/* The transport psk is our agent's own. */
+static bool may_be_stock(const struct message_boot_publish *m)
 {
-	g_autofree char *name = g_strdup_printf("http/once/%s/token.img", path);
-	GByteArray *archive = cpio_of_token(token);
+	return m->transport != TRANSPORT_PSK;
+}
+
+static bool put_token(const struct shelf *s, const struct message_boot_publish *m, GError **error)
+{
+	g_autofree char *name = g_strdup_printf("http/once/%s/token.img", m->path);
+	GByteArray *archive = cpio_of_token(m->token, may_be_stock(m));
 	bool good = shelf_put(s, name, "the token's file", (const char *)archive->data,
 			      archive->len, error);
 
@@ -144,6 +149,8 @@ static bool publish_media(const struct shelf *s, const struct script_site *site,
 	g_autofree char *line = boot_iso_arguments(arguments, interfaces->mac[0], &network, error);
 	g_autofree char *base = g_strconcat("http/", site->iso, NULL);
 	g_autofree char *name = g_strdup_printf("http/once/%s/boot.iso", m->path);
+	const struct boot_iso_boot boot = {
+		.arguments = line, .token = m->token, .stock = may_be_stock(m)};
 	g_auto(boot_iso_fill_t) fill = {0};
 
 	if (!line)
@@ -159,7 +166,7 @@ static bool publish_media(const struct shelf *s, const struct script_site *site,
 	gsize length;
 	const uint8_t *bytes = g_bytes_get_data(iso, &length);
 
-	return boot_iso_fill(bytes, length, line, m->token, &fill, error) &&
+	return boot_iso_fill(bytes, length, &boot, &fill, error) &&
 	       shelf_put_filled(s, name, "the boot's ISO", iso, &fill, error) &&
 	       (fixed || publish_reservations(s, interfaces, address, error));
 }
@@ -190,7 +197,7 @@ bool delivery_publish(const struct shelf *s, const struct script_site *site,
 		return false;
 	if (m->media)
 		return publish_media(s, site, m, arguments, &interfaces, address, error);
-	return (!m->token || put_token(s, m->path, m->token, error)) &&
+	return (!m->token || put_token(s, m, error)) &&
 	       publish_scripts(s, site, &boot, arguments, &interfaces, address, error) &&
 	       publish_reservations(s, &interfaces, address, error);
 }

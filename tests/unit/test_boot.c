@@ -422,6 +422,32 @@ static void test_without_token(void)
 	host_end(&h);
 }
 
+/* The transport psk is only spoken by our own agent, which needs no configuration file. */
+static void test_token_of_a_stock_agent(void)
+{
+	static const char conf[] = "[DEFAULT]\nagent_token = " TOKEN "\n";
+	struct host h;
+
+	host_start(&h);
+	for (unsigned t = 0; t <= TRANSPORT_HTTP; t++) {
+		g_auto(message)
+			m = {.type = MESSAGE_boot_publish, .boot_publish = publish_message()};
+		g_autofree char *path = g_build_filename(h.root, TOKEN_FILE, NULL);
+		g_autofree char *bytes = NULL;
+		gsize length;
+
+		m.boot_publish.transport = t;
+		g_assert_true(delivery_publish(h.shelf, &site, &m.boot_publish, NULL));
+		g_assert_true(g_file_get_contents(path, &bytes, &length, NULL));
+		g_assert_nonnull(memmem(bytes, length, "etc/inox/agent-token", 21));
+		g_assert_true((memmem(bytes, length, "etc/ironic-python-agent.d/inox.conf", 36) !=
+			       NULL) == (t != TRANSPORT_PSK));
+		g_assert_true((memmem(bytes, length, conf, strlen(conf)) != NULL) ==
+			      (t != TRANSPORT_PSK));
+	}
+	host_end(&h);
+}
+
 /* DHCP is somebody else's: any interface may be the one that boots, from any address. */
 static void test_without_address(void)
 {
@@ -863,6 +889,8 @@ int main(int argc, char **argv)
 			test_withdraw_before_publish);
 	g_test_add_func("/delivery/leftovers of a crash do no harm", test_leftovers);
 	g_test_add_func("/delivery/a boot without a token has no token file", test_without_token);
+	g_test_add_func("/delivery/a stock agent finds the token in its configuration",
+			test_token_of_a_stock_agent);
 	g_test_add_func("/delivery/without an address every interface may boot",
 			test_without_address);
 	g_test_add_func("/delivery/a hostile request leaves no file", test_hostile_requests);
