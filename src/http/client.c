@@ -10,26 +10,24 @@
 
 #include <errno.h>
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/bufferevent_ssl.h>
-#include <event2/event.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <signal.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "errors.h"
 #include "http_body.h"
 #include "limit.h"
 #include "tls_session.h"
+#include "wire.h"
 
 #define DEFAULT_CONNECT    SPAN_SECONDS(10)
 #define DEFAULT_FIRST_BYTE SPAN_SECONDS(60)
 #define DEFAULT_TOTAL      SPAN_SECONDS(120)
-#define INPUT_WINDOW       (64 * 1024)
 #define INTERIM_MAX        4 /* "100 Continue" and the like in front of the answer */
 #define FINGERPRINT_TEXT   65
+/* What an answer may cost beside its body: handshake, header, the framing of chunks and records. */
+#define FRAMING_FACTOR 4
+#define FRAMING_MOST   (256 * 1024)
 
 enum stage { STAGE_CONNECT, STAGE_HANDSHAKE, STAGE_ASK, STAGE_HEAD, STAGE_BODY };
 
@@ -50,7 +48,7 @@ struct http_transfer {
 	char identity[TLS_IDENTITY_MAX];
 	uint8_t key[TLS_PSK_BYTES];
 	char fingerprint[FINGERPRINT_TEXT];
-	struct evbuffer *request; /* empty once it is handed on */
+	struct evbuffer *request; /* what is left to be sent */
 	bool head_only;
 	size_t reply_limit;
 	struct span connect_timeout, first_byte_timeout;
@@ -60,11 +58,11 @@ struct http_transfer {
 	enum milestone reached;
 	bool sent;
 	unsigned interim;
-	int fd; /* -1 once `bev` owns it */
-	struct loop_watch *watch;
 	struct loop_timer *timer;
-	struct bufferevent *bev;
-	SSL *ssl; /* belongs to bev */
+	struct wire wire;
+	struct mono connected; /* 0: never */
+	struct span handshake;
+	struct evbuffer *input;
 	struct http_head head;
 	struct http_body body;
 	GError *early; /* a failure inside http_client_start() */
@@ -74,12 +72,9 @@ static void transfer_free(struct http_transfer *t)
 {
 	g_queue_unlink(&t->client->transfers, &t->link);
 	loop_timer_free(t->timer);
-	loop_watch_free(t->watch);
-	if (t->bev)
-		bufferevent_free(t->bev);
-	if (t->fd >= 0)
-		close(t->fd);
+	wire_close(&t->wire);
 	evbuffer_free(t->request);
+	evbuffer_free(t->input);
 	http_head_clear(&t->head);
 	http_body_clear(&t->body);
 	g_clear_error(&t->early);
@@ -102,6 +97,9 @@ static void finish(struct http_transfer *t, const GError *reason)
 		.sent = t->sent,
 		.body = !reason ? (const char *)t->body.bytes->data : "",
 		.length = !reason ? t->body.bytes->len : 0,
+		.bytes_in = t->wire.bytes_in,
+		.bytes_out = t->wire.bytes_out,
+		.handshake = t->handshake,
 		.error = error,
 	};
 	http_done_fn done = t->done;
@@ -177,9 +175,9 @@ static bool start_body(struct http_transfer *t, GError **error)
 	return http_body_start(&t->body, framing, length, t->reply_limit, error);
 }
 
-static bool take_head(struct http_transfer *t, struct evbuffer *input, size_t length,
-		      GError **error)
+static bool take_head(struct http_transfer *t, size_t length, GError **error)
 {
+	struct evbuffer *input = t->input;
 	const char *text = (const char *)evbuffer_pullup(input, (ev_ssize_t)length + 4);
 	bool good = http_head_parse_answer(&t->head, text, length, error);
 
@@ -195,9 +193,9 @@ static bool take_head(struct http_transfer *t, struct evbuffer *input, size_t le
 }
 
 /* HTTP_MORE also when an interim answer was taken: the caller looks again. */
-static bool read_head(struct http_transfer *t, struct evbuffer *input, bool *ret_again,
-		      GError **error)
+static bool read_head(struct http_transfer *t, bool *ret_again, GError **error)
 {
+	struct evbuffer *input = t->input;
 	struct evbuffer_ptr end = evbuffer_search(input, "\r\n\r\n", 4, NULL);
 	bool found = end.pos >= 0;
 
@@ -205,7 +203,7 @@ static bool read_head(struct http_transfer *t, struct evbuffer *input, bool *ret
 	if (found ? end.pos > LIMIT_HTTP_HEADERS
 		  : evbuffer_get_length(input) > LIMIT_HTTP_HEADERS + 4)
 		return inox_error_set(error, INOX_ERROR_LIMIT, "a header over its limit");
-	return found ? take_head(t, input, (size_t)end.pos, error) : true;
+	return found ? take_head(t, (size_t)end.pos, error) : true;
 }
 
 static void reject(struct http_transfer *t, const GError *reason)
@@ -215,10 +213,9 @@ static void reject(struct http_transfer *t, const GError *reason)
 	fail(t, (enum inox_error)reason->code, sentence);
 }
 
-static void on_readable(struct bufferevent *bev, void *arg)
+/* Looks at what came; false when the transfer is over. */
+static bool take_input(struct http_transfer *t)
 {
-	struct http_transfer *t = arg;
-	struct evbuffer *input = bufferevent_get_input(bev);
 	g_autoptr(GError) error = NULL;
 	bool again = true;
 
@@ -228,18 +225,21 @@ static void on_readable(struct bufferevent *bev, void *arg)
 		arm(t);
 	}
 	while (t->stage == STAGE_HEAD && again)
-		if (!read_head(t, input, &again, &error)) {
+		if (!read_head(t, &again, &error)) {
 			reject(t, error);
-			return;
+			return false;
 		}
 	if (t->stage != STAGE_BODY)
-		return;
-	enum http_progress p = http_body_read(&t->body, input, &error);
+		return true;
+	enum http_progress p = http_body_read(&t->body, t->input, &error);
 
+	if (p == HTTP_MORE)
+		return true;
 	if (p == HTTP_BROKEN)
 		reject(t, error);
-	else if (p == HTTP_COMPLETE)
+	else
 		finish(t, NULL);
+	return false;
 }
 
 static void on_end(struct http_transfer *t)
@@ -256,56 +256,77 @@ static void on_end(struct http_transfer *t)
 		fail(t, INOX_ERROR_PEER, "closed the connection inside its answer");
 }
 
-/* ---- the request */
-
-static void send_request(struct http_transfer *t)
+static void fail_connection(struct http_transfer *t)
 {
-	t->sent = true;
-	bufferevent_write_buffer(t->bev, t->request);
-	enter(t, STAGE_ASK, t->first_byte_timeout);
+	const struct wire *w = &t->wire;
+	const char *why = w->tls_reason ? ERR_reason_error_string(w->tls_reason)
+			  : w->number   ? g_strerror(w->number)
+					: NULL;
+	const char *what = t->stage == STAGE_HANDSHAKE ? "broke off the TLS handshake"
+						       : "broke off the connection";
+	g_autofree char *sentence = why ? g_strdup_printf("%s: %s", what, why) : g_strdup(what);
+
+	if (w->over)
+		fail(t, INOX_ERROR_LIMIT, "sends more than an answer may have");
+	else
+		fail(t, INOX_ERROR_PEER, sentence);
 }
 
-static void on_handshake(struct http_transfer *t)
+static void receive(struct http_transfer *t)
+{
+	enum wire_progress p;
+
+	while ((p = wire_receive(&t->wire, t->input)) == WIRE_MORE)
+		if (!take_input(t))
+			return;
+	if (p == WIRE_AGAIN)
+		wire_rest(&t->wire);
+	else if (p == WIRE_END)
+		on_end(t);
+	else
+		fail_connection(t);
+}
+
+/* ---- the request */
+
+static void exchange(struct http_transfer *t)
+{
+	/* Who takes no more of the request may have answered already: that is read first. */
+	if (wire_send(&t->wire, t->request) == WIRE_BROKEN)
+		evbuffer_drain(t->request, evbuffer_get_length(t->request));
+	receive(t);
+}
+
+static void start_request(struct http_transfer *t)
+{
+	t->sent = true;
+	enter(t, STAGE_ASK, t->first_byte_timeout);
+	exchange(t);
+}
+
+static void handshake(struct http_transfer *t)
 {
 	const char *pin = t->transport == TRANSPORT_PINNED ? t->fingerprint : NULL;
+	enum wire_progress p = wire_handshake(&t->wire);
 	g_autoptr(GError) error = NULL;
 
-	if (!tls_client_check(t->ssl, pin, &error)) {
+	if (p == WIRE_AGAIN) {
+		wire_rest(&t->wire);
+		return;
+	}
+	if (p != WIRE_MORE) {
+		fail_connection(t);
+		return;
+	}
+	t->handshake.us = (int64_t)(loop_now(t->client->l).us - t->connected.us);
+	if (!tls_client_check(t->wire.ssl, pin, &error)) {
 		g_autofree char *sentence = g_strdup_printf("is not trusted: %s", error->message);
 
 		fail(t, INOX_ERROR_PEER, sentence);
 		return;
 	}
 	t->reached = MILESTONE_TLS;
-	send_request(t);
-}
-
-static void fail_connection(struct http_transfer *t, int number)
-{
-	unsigned long tls_reason = t->ssl ? bufferevent_get_openssl_error(t->bev) : 0;
-	const char *why = tls_reason ? ERR_reason_error_string(tls_reason) : NULL;
-	const char *what = t->stage == STAGE_HANDSHAKE ? "broke off the TLS handshake"
-						       : "broke off the connection";
-	g_autofree char *sentence = NULL;
-
-	tls_take_reason(); /* OpenSSL's queue is the thread's: nothing may stay for the next one */
-	if (why || number)
-		sentence = g_strdup_printf("%s: %s", what, why ? why : g_strerror(number));
-	fail(t, INOX_ERROR_PEER, sentence ? sentence : what);
-}
-
-static void on_event(struct bufferevent *bev, short what, void *arg)
-{
-	struct http_transfer *t = arg;
-	int number = EVUTIL_SOCKET_ERROR();
-
-	(void)bev;
-	if (what & BEV_EVENT_CONNECTED)
-		on_handshake(t);
-	else if ((what & BEV_EVENT_EOF) && t->stage >= STAGE_ASK)
-		on_end(t);
-	else
-		fail_connection(t, what & BEV_EVENT_ERROR ? number : 0);
+	start_request(t);
 }
 
 static SSL *make_session(struct http_transfer *t)
@@ -313,43 +334,6 @@ static SSL *make_session(struct http_transfer *t)
 	if (t->transport == TRANSPORT_PSK)
 		return tls_client_psk_session(t->client->tls, t->identity, t->key);
 	return tls_client_pinned_session(t->client->tls);
-}
-
-static bool make_bufferevent(struct http_transfer *t)
-{
-	struct event_base *base = loop_peek_event_base(t->client->l);
-	int flags = BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS;
-
-	if (t->transport == TRANSPORT_HTTP) {
-		t->bev = bufferevent_socket_new(base, t->fd, flags);
-	} else {
-		t->ssl = make_session(t);
-		if (t->ssl)
-			t->bev = bufferevent_openssl_socket_new(base, t->fd, t->ssl,
-								BUFFEREVENT_SSL_CONNECTING, flags);
-		if (t->ssl && !t->bev)
-			SSL_free(t->ssl);
-	}
-	if (t->bev)
-		t->fd = -1;
-	return t->bev != NULL;
-}
-
-static void on_connected(struct http_transfer *t)
-{
-	t->reached = MILESTONE_PORT;
-	loop_watch_free(g_steal_pointer(&t->watch));
-	if (!make_bufferevent(t)) {
-		fail(t, INOX_ERROR_UNAVAILABLE, "cannot be asked: out of memory");
-		return;
-	}
-	bufferevent_setwatermark(t->bev, EV_READ, 0, INPUT_WINDOW);
-	bufferevent_setcb(t->bev, on_readable, NULL, on_event, t);
-	bufferevent_enable(t->bev, EV_READ | EV_WRITE);
-	if (t->ssl)
-		t->stage = STAGE_HANDSHAKE; /* within the time to connect */
-	else
-		send_request(t);
 }
 
 static void fail_connect(struct http_transfer *t, int number)
@@ -369,20 +353,36 @@ static void fail_connect(struct http_transfer *t, int number)
 	fail(t, INOX_ERROR_UNAVAILABLE, sentence);
 }
 
-static void on_writable(void *arg, bool readable, bool writable)
+static void on_connect(struct http_transfer *t)
 {
-	struct http_transfer *t = arg;
-	int number = 0;
-	socklen_t length = sizeof(number);
+	int number = wire_connected(&t->wire);
 
-	(void)readable;
-	(void)writable;
-	if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &number, &length) != 0)
-		number = errno;
-	if (number)
+	if (number) {
 		fail_connect(t, number);
+		return;
+	}
+	t->reached = MILESTONE_PORT;
+	t->connected = loop_now(t->client->l);
+	if (t->transport == TRANSPORT_HTTP) {
+		start_request(t);
+	} else if (wire_secure(&t->wire, make_session(t))) {
+		t->stage = STAGE_HANDSHAKE; /* within the time to connect */
+		handshake(t);
+	} else {
+		fail(t, INOX_ERROR_UNAVAILABLE, "cannot be asked: out of memory");
+	}
+}
+
+static void on_ready(void *ctx)
+{
+	struct http_transfer *t = ctx;
+
+	if (t->stage == STAGE_CONNECT)
+		on_connect(t);
+	else if (t->stage == STAGE_HANDSHAKE)
+		handshake(t);
 	else
-		on_connected(t);
+		exchange(t);
 }
 
 /* ---- starting */
@@ -395,26 +395,19 @@ static void fail_later(struct http_transfer *t, enum inox_error code, const char
 
 static void dial(struct http_transfer *t)
 {
-	int on = 1;
+	uint64_t most = (uint64_t)t->reply_limit * FRAMING_FACTOR + FRAMING_MOST;
 
-	t->fd = socket(t->to.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (t->fd < 0) {
-		fail_later(t, INOX_ERROR_UNAVAILABLE, "cannot be asked: no socket");
+	if (wire_dial(&t->wire, t->client->l, &t->to, most, on_ready, t)) {
+		enter(t, STAGE_CONNECT, t->connect_timeout);
 		return;
 	}
-	setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (connect(t->fd, (const struct sockaddr *)&t->to.address, t->to.length) != 0 &&
-	    errno != EINPROGRESS) {
-		bool refused = errno == ECONNREFUSED;
+	bool refused = t->wire.number == ECONNREFUSED;
 
-		t->reached = refused ? MILESTONE_ADDRESS : MILESTONE_NONE;
-		fail_later(t, INOX_ERROR_UNAVAILABLE,
-			   refused ? "refused the connection" : g_strerror(errno));
-		return;
-	}
-	enter(t, STAGE_CONNECT, t->connect_timeout);
-	t->watch = loop_watch_new(t->client->l, t->fd, on_writable, t);
-	loop_watch_set(t->watch, false, true);
+	t->reached = refused ? MILESTONE_ADDRESS : MILESTONE_NONE;
+	fail_later(t, INOX_ERROR_UNAVAILABLE,
+		   t->wire.fd < 0 ? "cannot be asked: no socket"
+		   : refused      ? "refused the connection"
+				  : g_strerror(t->wire.number));
 }
 
 static struct span or_default(struct span asked, struct span otherwise)
@@ -472,7 +465,8 @@ struct http_transfer *http_client_start(struct http_client *c, const struct http
 	t->first_byte_timeout = or_default(call->first_byte_timeout, DEFAULT_FIRST_BYTE);
 	t->total_deadline =
 		mono_add(loop_now(c->l), or_default(call->total_timeout, DEFAULT_TOTAL));
-	t->fd = -1;
+	t->wire.fd = -1;
+	t->input = evbuffer_new();
 	t->timer = loop_timer_new(c->l, on_timer, t);
 	t->request = compose(call);
 	if (call->transport == TRANSPORT_PSK) {

@@ -35,6 +35,8 @@ struct http_outcome {
 	bool sent;              /* the request may have been received: its effect is unclear */
 	const char *body;       /* borrowed, NUL-terminated beyond length */
 	size_t length;
+	uint64_t bytes_in, bytes_out; /* on the wire */
+	struct span handshake;        /* of TLS; 0 if there was none */
 	const GError *
 		error; /* NULL if an HTTP answer arrived whole; codes UNAVAILABLE, TIMEOUT, PEER, LIMIT */
 };
