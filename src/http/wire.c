@@ -41,9 +41,8 @@ bool wire_dial(struct wire *w, struct loop *l, const struct endpoint *to, uint64
 {
 	*w = (struct wire){.ready = ready, .ctx = ctx, .most_in = most_in, .share = SHARE};
 	w->fd = open_socket(to->address.ss_family);
-	if (w->fd < 0 ||
-	    (connect(w->fd, (const struct sockaddr *)&to->address, to->length) != 0 &&
-	     errno != EINPROGRESS)) {
+	if (w->fd < 0 || (connect(w->fd, (const struct sockaddr *)&to->address, to->length) != 0 &&
+			  errno != EINPROGRESS)) {
 		w->number = errno;
 		return false;
 	}

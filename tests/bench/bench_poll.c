@@ -16,10 +16,10 @@
 #include "client.h"
 #include "server.h"
 
-#define STATUS     "{\"started_at\": 7.5, \"version\": \"0.1\", \"agent\": \"inox-agent\"}"
-#define PARALLEL   32u
-#define LIMIT_US   200.0
-#define IDENTITY   "1c8a331f-3625-476c-80de-d747479180b7:1"
+#define STATUS   "{\"started_at\": 7.5, \"version\": \"0.1\", \"agent\": \"inox-agent\"}"
+#define PARALLEL 32u
+#define LIMIT_US 200.0
+#define IDENTITY "1c8a331f-3625-476c-80de-d747479180b7:1"
 
 struct bench {
 	struct loop *l;
