@@ -1,0 +1,28 @@
+/* report.h: the figures of a run, for people and as JSON. */
+#pragma once
+
+#include <jansson.h>
+
+#include "board.h"
+#include "player.h"
+
+/* A reading of everything that only grows. */
+struct snapshot {
+	struct mono at;
+	struct tally *tally;
+	uint64_t dialer_ns, server_ns;
+	uint64_t dialer_bytes;
+};
+
+struct report {
+	const struct player *player;
+	const struct board *board;
+	struct snapshot from, to;
+	unsigned servers;
+};
+
+void snapshot_clear(struct snapshot *s);
+/* The caller owns the object; README of its keys: doc/inox-fleet.md. */
+json_t *report_json(const struct report *r);
+/* The same for people. */
+void report_print(const json_t *figures, GString *out);
