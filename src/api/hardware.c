@@ -31,8 +31,16 @@ const struct hardware_interface hardware_interfaces[HARDWARE_INTERFACES] = {
 			    "default is [agent]transport. Optional."},                            \
 	{"agent_poll_only", "Whether the conductor polls the agent, which never calls; default is "  \
 			    "[agent]poll_only. Optional."},                                        \
-	{"agent_delivery", "How the agent of an active node gets its token: boot or lookup; " \
-				 "default is [agent]token_delivery. Optional."},                   \
+	{"agent_delivery", "How the agent gets its token: boot, cmdline, or, of an active node, " \
+			   "lookup; default is [agent]token_delivery. Optional."},                \
+	{"deploy_kernel", "Kernel of another ramdisk: a path below the boot host's http root, or " \
+			  "a URL. Needs deploy_ramdisk. Optional."},                              \
+	{"deploy_ramdisk", "The ramdisk that belongs to it. Optional."},                          \
+	{"deploy_iso", "Another ISO for virtual media: a path below the boot host's http root. "  \
+		       "Optional."},                                                              \
+	{"kernel_append_params", "Kernel arguments of the ramdisk instead of "                    \
+				 "[agent]kernel_append_params, for which %default% stands. "      \
+				 "Optional."},                                                    \
 	{"agent_certificate_sha256", "SHA-256 of the agent's certificate, for the transport "     \
 				     "pinned. Optional."}
 

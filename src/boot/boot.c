@@ -7,6 +7,7 @@
 #include "delivery.h"
 #include "errors.h"
 #include "log.h"
+#include "plain.h"
 #include "pool.h"
 
 #define LANES 4
@@ -178,18 +179,18 @@ static bool set_site(struct boot_worker *w, const struct config *c, GError **err
 				       .ramdisk = w->ramdisk,
 				       .iso = w->iso,
 				       .prefix = (unsigned)config_int(c, OPTION_boot_media_prefix)};
-	if (*w->http_url && !script_url_is_plain(w->http_url))
+	if (*w->http_url && !plain_is_url(w->http_url))
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "[boot]http_url '%s' is not a plain http:// URL",
 				      w->http_url);
-	if (!script_path_is_plain(w->kernel))
+	if (!plain_is_path(w->kernel))
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "[boot]kernel '%s' is not a plain relative path", w->kernel);
-	if (!script_path_is_plain(w->ramdisk))
+	if (!plain_is_path(w->ramdisk))
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "[boot]ramdisk '%s' is not a plain relative path",
 				      w->ramdisk);
-	if (!script_path_is_plain(w->iso))
+	if (!plain_is_path(w->iso))
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "[boot]iso '%s' is not a plain relative path", w->iso);
 	return set_gateway(w, config_text(c, OPTION_boot_media_gateway), error);

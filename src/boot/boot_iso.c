@@ -21,9 +21,10 @@ static const struct {
 char *boot_iso_arguments(const char *arguments, struct mac interface,
 			 const struct boot_iso_network *network, GError **error)
 {
-	g_autoptr(GString) line = g_string_new(arguments);
+	GString *line = g_string_sized_new(2 * SCRIPT_ARGUMENTS_MAX);
 	char mac[MAC_TEXT];
 
+	g_string_append(line, arguments);
 	mac_print(interface, mac);
 	g_strdelimit(mac, ":", '-');
 	g_string_append_printf(line, " boot_method=vmedia BOOTIF=01-%s", mac);
@@ -32,13 +33,16 @@ char *boot_iso_arguments(const char *arguments, struct mac interface,
 				       network->prefix);
 	if (network->address && *network->gateway)
 		g_string_append_printf(line, " inox-gateway=%s", network->gateway);
+	if (network->address && network->nameserver && *network->nameserver)
+		g_string_append_printf(line, " inox-nameserver=%s", network->nameserver);
 	if (line->len >= SCRIPT_ARGUMENTS_MAX) {
 		inox_error_set(error, INOX_ERROR_LIMIT,
 			       "the kernel arguments are %zu bytes long, and the kernel reads %d",
 			       line->len, SCRIPT_ARGUMENTS_MAX - 1);
+		secret_wipe_text(g_string_free(line, FALSE));
 		return NULL;
 	}
-	return g_string_free(g_steal_pointer(&line), FALSE);
+	return g_string_free(line, FALSE);
 }
 
 /* Empty as inox-ramdisk left it: the mark, and line feeds behind it. */
@@ -109,9 +113,11 @@ static bool set_place(struct boot_iso_fill *f, enum boot_iso_place p, const char
 static bool set_loader(struct boot_iso_fill *f, enum boot_iso_place p, const char *arguments,
 		       GError **error)
 {
-	g_autofree char *text = print_loader(p, arguments);
+	char *text = print_loader(p, arguments);
+	bool good = set_place(f, p, text, strlen(text), '\n', error);
 
-	return set_place(f, p, text, strlen(text), '\n', error);
+	secret_wipe_text(text);
+	return good;
 }
 
 /* The kernel passes over zeroes between two archives, and where one could be. */

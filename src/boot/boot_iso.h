@@ -43,11 +43,12 @@ struct boot_iso_fill {
 struct boot_iso_network {
 	const char *address; /* NULL: it asks DHCP */
 	unsigned prefix;
-	const char *gateway; /* "": none */
+	const char *gateway;    /* "": none */
+	const char *nameserver; /* "" or NULL: none */
 };
 
 /* The kernel arguments of an ISO: `arguments` as made by script_arguments(), where the machine finds its
- * media, interface and address.  The caller frees it.  LIMIT if the kernel would cut the line. */
+ * media, interface and address.  They may hold the token: secret_wipe_text() frees them.  LIMIT if the kernel would cut the line. */
 char *boot_iso_arguments(const char *arguments, struct mac interface,
 			 const struct boot_iso_network *network, GError **error);
 

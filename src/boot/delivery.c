@@ -6,6 +6,7 @@
 #include "boot_iso.h"
 #include "cpio.h"
 #include "errors.h"
+#include "plain.h"
 
 struct interfaces {
 	struct mac mac[DELIVERY_MACS_MAX];
@@ -30,6 +31,12 @@ static bool parse_macs(const char *text, struct interfaces *ret, GError **error)
 			return false;
 	*ret = found;
 	return true;
+}
+
+/* Of a message that was made, not decoded, a text may be NULL. */
+static const char *text_of(const char *text)
+{
+	return text ? text : "";
 }
 
 static bool check_path(const char *path, GError **error)
@@ -103,15 +110,33 @@ static bool put_reservation(const struct shelf *s, struct mac mac, const char *a
 	return shelf_put(s, name, "the address reservation", line, strlen(line), error);
 }
 
+/* With the token among its arguments the script lies where the token's file does, and goes with it. */
+static bool put_secret_script(const struct shelf *s, const char *path, const char *text,
+			      struct mac mac, GError **error)
+{
+	g_autofree char *folder = g_strconcat("http/once/", path, NULL);
+	g_autofree char *base = name_of_mac(folder, mac);
+	g_autofree char *name = g_strconcat(base, ".ipxe", NULL);
+
+	return shelf_put(s, name, "the boot script with the token", text, strlen(text), error);
+}
+
 static bool put_script(const struct shelf *s, const struct script_site *site,
 		       const struct script_boot *boot, const char *arguments, struct mac mac,
 		       const char *address, GError **error)
 {
 	g_autofree char *folder = script_folder(mac);
 	g_autofree char *name = g_strdup_printf("%s/%s.ipxe", folder, address ? address : "any");
-	g_autofree char *text = script_print(site, boot, arguments, mac);
+	char *text = script_print(site, boot, arguments, mac);
+	bool good = !boot->token || put_secret_script(s, boot->path, text, mac, error);
 
-	return shelf_put(s, name, "the boot script", text, strlen(text), error);
+	if (boot->token) {
+		secret_wipe_text(text);
+		text = script_print_chain(site, boot->path, mac);
+	}
+	good = good && shelf_put(s, name, "the boot script", text, strlen(text), error);
+	g_free(text);
+	return good;
 }
 
 /* A network boot's data: who asks for what is decided by MAC and address. */
@@ -139,26 +164,13 @@ static bool publish_reservations(const struct shelf *s, const struct interfaces 
 
 /* The ISO; and a reservation, unless the address is written into it. */
 static bool publish_media(const struct shelf *s, const struct script_site *site,
-			  const struct message_boot_publish *m, const char *arguments,
-			  const struct interfaces *interfaces, const char *address, GError **error)
+			  const struct message_boot_publish *m, const struct boot_iso_boot *boot,
+			  const struct interfaces *interfaces, const char *address, bool fixed,
+			  GError **error)
 {
-	bool fixed = address && site->prefix > 0;
-	const struct boot_iso_network network = {.address = fixed ? address : NULL,
-						 .prefix = site->prefix,
-						 .gateway = site->gateway};
-	g_autofree char *line = boot_iso_arguments(arguments, interfaces->mac[0], &network, error);
 	g_autofree char *base = g_strconcat("http/", site->iso, NULL);
 	g_autofree char *name = g_strdup_printf("http/once/%s/boot.iso", m->path);
-	const struct boot_iso_boot boot = {
-		.arguments = line, .token = m->token, .stock = may_be_stock(m)};
 	g_auto(boot_iso_fill_t) fill = {0};
-
-	if (!line)
-		return false;
-	if (fixed && !strchr(address, ':') && site->prefix > 32)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "[boot]media_prefix %u is none of an IPv4 address",
-				      site->prefix);
 	g_autoptr(GBytes) iso = shelf_load(s, base, "the ramdisk's ISO", BOOT_ISO_LIMIT, error);
 
 	if (!iso)
@@ -166,40 +178,109 @@ static bool publish_media(const struct shelf *s, const struct script_site *site,
 	gsize length;
 	const uint8_t *bytes = g_bytes_get_data(iso, &length);
 
-	return boot_iso_fill(bytes, length, &boot, &fill, error) &&
+	return boot_iso_fill(bytes, length, boot, &fill, error) &&
 	       shelf_put_filled(s, name, "the boot's ISO", iso, &fill, error) &&
 	       (fixed || publish_reservations(s, interfaces, address, error));
+}
+
+static bool prepare_media(const struct shelf *s, const struct script_site *site,
+			  const struct message_boot_publish *m, const char *arguments,
+			  const struct interfaces *interfaces, const char *address, GError **error)
+{
+	bool fixed = address && site->prefix > 0;
+	const struct boot_iso_network network = {.address = fixed ? address : NULL,
+						 .prefix = site->prefix,
+						 .gateway = site->gateway,
+						 .nameserver = text_of(m->nameserver)};
+	if (fixed && !strchr(address, ':') && site->prefix > 32)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "[boot]media_prefix %u is none of an IPv4 address",
+				      site->prefix);
+	char *line = boot_iso_arguments(arguments, interfaces->mac[0], &network, error);
+	const struct boot_iso_boot boot = {
+		.arguments = line, .token = m->token, .stock = may_be_stock(m)};
+	bool good = line && publish_media(s, site, m, &boot, interfaces, address, fixed, error);
+
+	secret_wipe_text(line);
+	return good;
+}
+
+/* A network boot. */
+static bool publish_network(const struct shelf *s, const struct script_site *site,
+			    const struct message_boot_publish *m, const struct script_boot *boot,
+			    const char *arguments, const struct interfaces *interfaces,
+			    const char *address, GError **error)
+{
+	return (!m->token || put_token(s, m, error)) &&
+	       publish_scripts(s, site, boot, arguments, interfaces, address, error) &&
+	       publish_reservations(s, interfaces, address, error);
+}
+
+/* The site, with what this node has of its own. */
+static bool choose_site(const struct script_site *site, const struct message_boot_publish *m,
+			struct script_site *ret, GError **error)
+{
+	struct script_site at = *site;
+	const struct {
+		const char *text, *name;
+		const char **place;
+		bool or_url;
+	} own[] = {{text_of(m->kernel), "kernel", &at.kernel, true},
+		   {text_of(m->ramdisk), "ramdisk", &at.ramdisk, true},
+		   {text_of(m->iso), "ISO", &at.iso, false}};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(own); i++) {
+		if (!*own[i].text)
+			continue;
+		if (!plain_is_path(own[i].text) && !(own[i].or_url && plain_is_url(own[i].text)))
+			return inox_error_set(
+				error, INOX_ERROR_INVALID,
+				"the node's %s '%.64s' is not a plain relative path%s", own[i].name,
+				own[i].text, own[i].or_url ? " or URL" : "");
+		*own[i].place = own[i].text;
+	}
+	if (m->prefix > 0) {
+		at.prefix = m->prefix;
+		at.gateway = text_of(m->gateway);
+	}
+	*ret = at;
+	return true;
+}
+
+static bool check_publish(const struct message_boot_publish *m, GError **error)
+{
+	if (m->transport > TRANSPORT_HTTP)
+		return inox_error_set(error, INOX_ERROR_INVALID, "%u is no agent transport",
+				      m->transport);
+	return (!m->token && !m->media) || check_path(m->path, error);
 }
 
 bool delivery_publish(const struct shelf *s, const struct script_site *site,
 		      const struct message_boot_publish *m, GError **error)
 {
 	struct interfaces interfaces;
+	struct script_site at;
 	g_autofree char *address = NULL;
 	const struct script_boot boot = {.node = &m->node,
 					 .epoch = m->epoch,
 					 .transport = (enum agent_transport)m->transport,
 					 .arguments = m->arguments,
 					 .api_url = m->api_url,
-					 .path = m->token ? m->path : ""};
+					 .path = m->token ? m->path : "",
+					 .token = m->on_command_line ? m->token : NULL};
 
-	if (m->transport > TRANSPORT_HTTP)
-		return inox_error_set(error, INOX_ERROR_INVALID, "%u is no agent transport",
-				      m->transport);
-	if (!parse_macs(m->macs, &interfaces, error) ||
-	    ((m->token || m->media) && !check_path(m->path, error)))
+	if (!check_publish(m, error) || !parse_macs(m->macs, &interfaces, error) ||
+	    !choose_site(site, m, &at, error) ||
+	    (*m->address && !(address = canonical_address(m->address, error))))
 		return false;
-	if (*m->address && !(address = canonical_address(m->address, error)))
-		return false;
-	g_autofree char *arguments = script_arguments(&boot, error);
+	char *arguments = script_arguments(&boot, error);
+	bool good = arguments &&
+		    (m->media ? prepare_media(s, &at, m, arguments, &interfaces, address, error)
+			      : publish_network(s, &at, m, &boot, arguments, &interfaces, address,
+						error));
 
-	if (!arguments)
-		return false;
-	if (m->media)
-		return publish_media(s, site, m, arguments, &interfaces, address, error);
-	return (!m->token || put_token(s, m, error)) &&
-	       publish_scripts(s, site, &boot, arguments, &interfaces, address, error) &&
-	       publish_reservations(s, &interfaces, address, error);
+	secret_wipe_text(arguments);
+	return good;
 }
 
 /* Where the next of several steps puts its error: the first one is kept. */

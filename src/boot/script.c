@@ -5,48 +5,29 @@
 
 #include "errors.h"
 #include "jsons.h"
+#include "plain.h"
 
 #define LETTERS              "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS               "0123456789"
 #define NAME_SET             "abcdefghijklmnopqrstuvwxyz" DIGITS "._-"
 #define VALUE_SET            LETTERS DIGITS "._:,/=+@%~^[]-"
-#define PATH_SET             LETTERS DIGITS "._/-"
-#define URL_SET              PATH_SET ":[]%~"
 #define SECRET_SET           LETTERS DIGITS "_-"
 
 #define ARGUMENTS_JSON_LIMIT 4096
+
+/* Of a whole script: it may hold the token, and is not to be copied while it grows. */
+#define SCRIPT_TEXT_ROOM 8192
 
 /* A name or a value is shown in errors up to here. */
 #define SHOWN 64
 
 /* Arguments that the template sets: a caller's value for one of them would make two. */
-static const char *const reserved[] = {"inox-node",   "inox-epoch", "inox-transport",
-				       "ipa-api-url", "initrd",     "bootif"};
+static const char *const reserved[] = {"inox-node", "inox-epoch", "inox-transport", "ipa-api-url",
+				       "initrd",    "bootif",     "ipa-agent-token"};
 
 static bool consists_of(const char *text, const char *set)
 {
 	return text[strspn(text, set)] == '\0';
-}
-
-bool script_url_is_plain(const char *url)
-{
-	const char *rest = g_str_has_prefix(url, "http://")    ? url + 7
-			   : g_str_has_prefix(url, "https://") ? url + 8
-							       : "";
-
-	return *rest && *rest != '/' && consists_of(rest, URL_SET);
-}
-
-bool script_path_is_plain(const char *path)
-{
-	g_auto(GStrv) elements = g_strsplit(path, "/", -1);
-
-	if (!*path || !consists_of(path, PATH_SET))
-		return false;
-	for (char **e = elements; *e; e++)
-		if (!**e || strcmp(*e, ".") == 0 || strcmp(*e, "..") == 0)
-			return false;
-	return true;
 }
 
 bool script_secret_path_is_valid(const char *path)
@@ -102,11 +83,17 @@ static bool append_arguments(GString *line, const char *json, GError **error)
 	return true;
 }
 
+static void append_token(GString *line, const struct secret *token)
+{
+	if (token)
+		g_string_append_printf(line, " ipa-agent-token=%s", secret_peek(token));
+}
+
 static bool append_api_url(GString *line, const char *url, GError **error)
 {
 	if (!*url)
 		return true;
-	if (!script_url_is_plain(url))
+	if (!plain_is_url(url))
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "the API's URL for agents is not a plain http:// or https:// "
 				      "URL");
@@ -116,22 +103,55 @@ static bool append_api_url(GString *line, const char *url, GError **error)
 
 char *script_arguments(const struct script_boot *boot, GError **error)
 {
-	g_autoptr(GString) line = g_string_new(NULL);
+	/* Grown never: a reallocation would leave a copy of the token behind. */
+	GString *line = g_string_sized_new(ARGUMENTS_JSON_LIMIT * 2);
 	const size_t room = strlen(" initrd=token.img initrd=initrd BOOTIF=01-00-00-00-00-00-00");
 
 	g_string_append_printf(line, "inox-node=%s inox-epoch=%" PRIu64 " inox-transport=%s",
 			       boot->node->s, boot->epoch, agent_transport_text(boot->transport));
-	if (!append_api_url(line, boot->api_url, error))
-		return NULL;
-	if (*boot->arguments && !append_arguments(line, boot->arguments, error))
-		return NULL;
-	if (line->len + room >= SCRIPT_ARGUMENTS_MAX) {
-		inox_error_set(error, INOX_ERROR_LIMIT,
-			       "the kernel arguments are %zu bytes long, and the kernel reads %zu",
-			       line->len, SCRIPT_ARGUMENTS_MAX - 1 - room);
-		return NULL;
-	}
-	return g_string_free(g_steal_pointer(&line), FALSE);
+	append_token(line, boot->token);
+	bool good = append_api_url(line, boot->api_url, error) &&
+		    (!*boot->arguments || append_arguments(line, boot->arguments, error));
+
+	if (good && line->len + room >= SCRIPT_ARGUMENTS_MAX)
+		good = inox_error_set(
+			error, INOX_ERROR_LIMIT,
+			"the kernel arguments are %zu bytes long, and the kernel reads %zu",
+			line->len, SCRIPT_ARGUMENTS_MAX - 1 - room);
+	char *text = g_string_free(line, FALSE);
+
+	if (!good)
+		secret_wipe_text(g_steal_pointer(&text));
+	return text;
+}
+
+/* A path lies on the boot host. */
+static char *full_url(const struct script_site *site, const char *text)
+{
+	return plain_is_url(text) ? g_strdup(text) : g_strdup_printf("%s/%s", site->http_url, text);
+}
+
+static void append_again(GString *s, const struct script_site *site)
+{
+	g_string_append_printf(s,
+			       ":again\n"
+			       "imgfree\n"
+			       "sleep 3\n"
+			       "chain --replace %s/boot.ipxe || goto again\n",
+			       site->http_url);
+}
+
+char *script_print_chain(const struct script_site *site, const char *path, struct mac interface)
+{
+	char text[MAC_TEXT];
+	GString *s = g_string_new("#!ipxe\n");
+
+	mac_print(interface, text);
+	g_strdelimit(text, ":", '-');
+	g_string_append_printf(s, "chain --replace %s/once/%s/%s.ipxe || goto again\n",
+			       site->http_url, path, text);
+	append_again(s, site);
+	return g_string_free(s, FALSE);
 }
 
 /* The token's archive comes first: uncompressed archives in front of a compressed one are what every
@@ -142,27 +162,24 @@ char *script_print(const struct script_site *site, const struct script_boot *boo
 		   const char *arguments, struct mac interface)
 {
 	char text[MAC_TEXT];
-	GString *s = g_string_new("#!ipxe\n");
+	GString *s = g_string_sized_new(SCRIPT_TEXT_ROOM);
+	g_autofree char *kernel = full_url(site, site->kernel);
+	g_autofree char *ramdisk = full_url(site, site->ramdisk);
+
+	g_string_append(s, "#!ipxe\n");
 
 	mac_print(interface, text);
 	g_strdelimit(text, ":", '-');
 	g_string_append_printf(s, "# node %s, boot %" PRIu64 "\n", boot->node->s, boot->epoch);
-	g_string_append_printf(s, "kernel --name vmlinuz %s/%s%s initrd=initrd %s BOOTIF=01-%s",
-			       site->http_url, site->kernel, *boot->path ? " initrd=token.img" : "",
-			       arguments, text);
+	g_string_append_printf(s, "kernel --name vmlinuz %s%s initrd=initrd %s BOOTIF=01-%s",
+			       kernel, *boot->path ? " initrd=token.img" : "", arguments, text);
 	g_string_append(s, " || goto again\n");
 	if (*boot->path)
 		g_string_append_printf(
 			s, "initrd --name token.img %s/once/%s/token.img || goto again\n",
 			site->http_url, boot->path);
-	g_string_append_printf(s, "initrd --name initrd %s/%s || goto again\n", site->http_url,
-			       site->ramdisk);
+	g_string_append_printf(s, "initrd --name initrd %s || goto again\n", ramdisk);
 	g_string_append(s, "boot || goto again\n");
-	g_string_append_printf(s,
-			       ":again\n"
-			       "imgfree\n"
-			       "sleep 3\n"
-			       "chain --replace %s/boot.ipxe || goto again\n",
-			       site->http_url);
+	append_again(s, site);
 	return g_string_free(s, FALSE);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent_call.h"
+#include "boot_call.h"
 #include "crash_point.h"
 #include "deployment.h"
 #include "errors.h"
@@ -315,10 +316,9 @@ static bool act_publish(struct act *a, GError **error)
 	p->node = a->n->uuid;
 	p->epoch = (uint64_t)a->n->boot_epoch;
 	p->address = g_strdup(a->n->agent_address);
-	p->arguments = g_strdup(a->c->kernel_arguments);
 	p->path = g_strdup(a->f.path);
 	p->api_url = a->f.active ? config_agent_api_url(a->c->config) : NULL;
-	if (!read_transport(a, &transport, error))
+	if (!read_transport(a, &transport, error) || !boot_call_fill(a->c->config, a->n, p, error))
 		return false;
 	p->transport = (uint32_t)transport;
 	p->media = deployment_uses_media(a->n);

@@ -6,6 +6,7 @@
 #include "inside.h"
 #include "jsons.h"
 #include "log.h"
+#include "ramdisk.h"
 
 #define POKES_PER_TURN 256
 /* A node that moves is looked at in each n-th sweep only: reading thousands of rows that wait for
@@ -271,31 +272,6 @@ static void on_sync(void *ctx)
 
 /* ---- options */
 
-/* "name name=value ..." as a JSON object of strings; the publisher checks the characters. */
-static char *parse_kernel_arguments(const char *text, GError **error)
-{
-	g_auto(GStrv) words = g_strsplit_set(text, " \t", -1);
-	g_autoptr(json_t) object = json_object();
-
-	for (char **w = words; *w; w++) {
-		const char *equals = strchr(*w, '=');
-		g_autofree char *name =
-			equals ? g_strndup(*w, (size_t)(equals - *w)) : g_strdup(*w);
-
-		if (!**w)
-			continue;
-		if (!*name || json_object_set_new_nocheck(
-				      object, name, json_string(equals ? equals + 1 : "")) < 0) {
-			inox_error_set(error, INOX_ERROR_INVALID,
-				       "[agent]kernel_append_params: '%s' is neither NAME nor "
-				       "NAME=VALUE",
-				       *w);
-			return NULL;
-		}
-	}
-	return json_print_compact(object);
-}
-
 static void start_timers(struct conductor *c)
 {
 	struct span sync = config_span(c->config, OPTION_conductor_sync_power_state_interval);
@@ -330,9 +306,11 @@ struct conductor *conductor_new(struct loop *l, const struct config *conf, struc
 	c->sync_timer = loop_timer_new(l, on_sync, c);
 	if (!address_pool_parse(config_text(conf, OPTION_boot_address_pool), &c->pool, error))
 		return NULL;
-	c->kernel_arguments =
-		parse_kernel_arguments(config_text(conf, OPTION_agent_kernel_append_params), error);
-	if (!c->kernel_arguments || !look_at_all(c, SPAN_SECONDS(0), error))
+	g_autofree char *arguments =
+		ramdisk_parse_arguments(config_text(conf, OPTION_agent_kernel_append_params),
+					"[agent]kernel_append_params", error);
+
+	if (!arguments || !look_at_all(c, SPAN_SECONDS(0), error))
 		return NULL;
 	start_timers(c);
 	return g_steal_pointer(&c);
@@ -352,6 +330,5 @@ void conductor_free(struct conductor *c)
 	g_queue_clear_full(&c->sync_queue, g_free);
 	g_hash_table_unref(c->runs);
 	g_hash_table_unref(c->requests);
-	g_free(c->kernel_arguments);
 	g_free(c);
 }

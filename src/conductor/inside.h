@@ -67,8 +67,7 @@ struct conductor {
 	uint64_t next_request;
 	GQueue items;
 	struct address_pool pool;
-	char *kernel_arguments; /* JSON */
-	GQueue sync_queue;      /* UUIDs (char *) whose power is to be looked at */
+	GQueue sync_queue; /* UUIDs (char *) whose power is to be looked at */
 	unsigned syncs;         /* under way */
 };
 

@@ -5,6 +5,7 @@
 #include "errors.h"
 #include "jsons.h"
 #include "limit.h"
+#include "ramdisk.h"
 
 #define URL_MAX    2048
 #define DIGEST_MAX 512
@@ -190,13 +191,17 @@ bool deployment_mode(const struct node *n, const struct agent_defaults *defaults
 {
 	const char *delivery = json_peek_string(n->driver_info, "agent_delivery");
 	struct deployment_mode mode = {.by_lookup = defaults->by_lookup};
+	struct ramdisk ramdisk;
 	bool polled;
 
 	if (!deployment_flag(n, "agent_poll_only", !defaults->active, &polled, error))
 		return false;
-	if (delivery && strcmp(delivery, "boot") != 0 && strcmp(delivery, "lookup") != 0)
+	if (delivery && strcmp(delivery, "boot") != 0 && strcmp(delivery, "lookup") != 0 &&
+	    strcmp(delivery, "cmdline") != 0)
 		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "driver_info.agent_delivery must be boot or lookup");
+				      "driver_info.agent_delivery must be boot, cmdline or lookup");
+	if (!ramdisk_read(n, "", &ramdisk, error))
+		return false;
 	if (!polled && !defaults->api_url)
 		return inox_error_set(
 			error, INOX_ERROR_INVALID,

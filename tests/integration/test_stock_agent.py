@@ -183,6 +183,42 @@ def test_a_passive_deployment_with_the_token_in_the_boot_data(make_rack, version
     assert token not in rack.inoxd.log()
 
 
+def test_a_ramdisk_of_its_own_and_the_token_on_its_command_line(make_rack):
+    """For images whose root is not the initial ramdisk; the script with the token goes when the agent is reached."""
+    rack = make_rack()
+    machine = enrol(rack, {"agent_delivery": "cmdline", "deploy_kernel": "ipa/vmlinuz",
+                           "deploy_ramdisk": "ipa/initramfs", "kernel_append_params": "nofb %default% console=ttyS0"})
+    seen = {}
+
+    def look():
+        for script in (rack.boot_root / "http").rglob("*.ipxe"):
+            try:
+                seen[script.parent.parent.name] = script.read_text()
+            except FileNotFoundError:
+                pass
+        return rack.node("n1")["provision_state"] == "active"
+
+    rack.call("PUT", "/v1/nodes/n1/states/provision", {"target": "active"}, want=202)
+    wait_until(look, 90)
+    check_deployed(rack, machine, rack.node("n1"))
+    cmdline = (machine.sysroot / "proc/cmdline").read_text()
+    token = re.search(r"ipa-agent-token=(\S{43})", cmdline).group(1)
+    assert " nofb console=ttyS0 " in cmdline
+    assert token in seen["once"] and token not in seen["boot"]
+    assert f"{rack.images.url}/ipa/vmlinuz " in seen["once"] and f"{rack.images.url}/ipa/initramfs " in seen["once"]
+    assert token not in rack.inoxd.log() + rack.call("GET", "/v1/nodes/n1").text
+
+
+def test_a_ramdisk_that_lies_elsewhere_is_refused_before_anything_happens(make_rack):
+    rack = make_rack()
+    enrol(rack, {"deploy_kernel": "../vmlinuz", "deploy_ramdisk": "initramfs"})
+    validate = rack.call("GET", "/v1/nodes/n1/validate", want=200).json
+    assert "driver_info.deploy_kernel" in validate["deploy"]["reason"]
+    refused = rack.inoxd.api("PUT", "/v1/nodes/n1/states/provision", {"target": "active"})
+    assert refused.status == 400 and "driver_info.deploy_kernel" in refused.text
+    assert rack.node("n1")["provision_state"] == "available"
+
+
 def make_certificate(machine):
     """One that was put into the ramdisk image; the SHA-256 that pins it."""
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-nodes", "-days",

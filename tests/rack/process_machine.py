@@ -45,6 +45,9 @@ def boot_data(root, mac):
     if not script.exists():
         return None
     text = script.read_text()
+    secret = re.search(r"^chain --replace \S+/(once/[^/]+/[^/]+\.ipxe)", text, re.M)
+    if secret and "kernel" not in text:
+        text = (root / "http" / secret.group(1)).read_text()
     arguments = re.search(r"^kernel .*?initrd=initrd (.*?)(?: \|\||$)", text, re.M)
     once = re.search(r"/once/([^/]+)/token\.img", text)
     archive = root / "http" / "once" / once.group(1) / "token.img" if once else None

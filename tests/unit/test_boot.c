@@ -10,6 +10,7 @@
 #include "cpio.h"
 #include "delivery.h"
 #include "errors.h"
+#include "plain.h"
 
 #define NODE     "5f2a7c1e-90b4-4c0e-8a55-0d6b1f7e2c33"
 #define MAC      "52:54:00:77:02:10"
@@ -213,11 +214,11 @@ static void test_hostile_urls(void)
 						"../a", "a/./b", "a b", "a/.."};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++)
-		g_assert_false(script_url_is_plain(bad[i]));
+		g_assert_false(plain_is_url(bad[i]));
 	for (unsigned i = 0; i < G_N_ELEMENTS(bad_paths); i++)
-		g_assert_false(script_path_is_plain(bad_paths[i]));
-	g_assert_true(script_url_is_plain("http://[fd77::1]:8080/boot"));
-	g_assert_true(script_path_is_plain("ramdisk/vmlinuz-6.1"));
+		g_assert_false(plain_is_path(bad_paths[i]));
+	g_assert_true(plain_is_url("http://[fd77::1]:8080/boot"));
+	g_assert_true(plain_is_path("ramdisk/vmlinuz-6.1"));
 }
 
 /* ---- delivery to a local folder */
@@ -445,6 +446,62 @@ static void test_token_of_a_stock_agent(void)
 		g_assert_true((memmem(bytes, length, conf, strlen(conf)) != NULL) ==
 			      (t != TRANSPORT_PSK));
 	}
+	host_end(&h);
+}
+
+#define SECRET_SCRIPT "http/once/" PATH "/52-54-00-77-02-10.ipxe"
+
+static void test_token_on_the_command_line(void)
+{
+	g_auto(message) m = {.type = MESSAGE_boot_publish, .boot_publish = publish_message()};
+	struct host h;
+
+	host_start(&h);
+	m.boot_publish.on_command_line = true;
+	g_assert_true(delivery_publish(h.shelf, &site, &m.boot_publish, NULL));
+	g_autofree char *open = content(&h, SCRIPT_FILE);
+	g_autofree char *hidden = content(&h, SECRET_SCRIPT);
+
+	/* Who may ask for the script gets the way to the token, as with the token's file. */
+	g_assert_null(strstr(open, TOKEN));
+	g_assert_nonnull(strstr(open, "chain --replace http://10.77.1.2/once/" PATH
+				      "/52-54-00-77-02-10.ipxe || goto again\n"));
+	g_assert_nonnull(strstr(hidden, " ipa-agent-token=" TOKEN " "));
+	g_assert_nonnull(strstr(hidden, "initrd --name token.img "));
+	g_assert_cmpuint(mode_of(&h, SECRET_SCRIPT) & 0007, ==, 0);
+	g_assert_true(withdraw(&h, true));
+	g_assert_false(exists(&h, SECRET_SCRIPT));
+	host_end(&h);
+}
+
+static void test_ramdisk_of_a_node(void)
+{
+	g_auto(message) m = {.type = MESSAGE_boot_publish, .boot_publish = publish_message()};
+	struct host h;
+
+	host_start(&h);
+	m.boot_publish.kernel = g_strdup("ipa/vmlinuz");
+	m.boot_publish.ramdisk = g_strdup("https://192.0.2.7/ipa.initramfs");
+	g_assert_true(delivery_publish(h.shelf, &site, &m.boot_publish, NULL));
+	g_autofree char *script = content(&h, SCRIPT_FILE);
+
+	g_assert_nonnull(strstr(script, "kernel --name vmlinuz http://10.77.1.2/ipa/vmlinuz "));
+	g_assert_nonnull(
+		strstr(script, "initrd --name initrd https://192.0.2.7/ipa.initramfs || "));
+	static const char *const bad[] = {"../x", "/x", "a b", "http://x/${y}", "a//b"};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+		g_autoptr(GError) error = NULL;
+
+		g_free(m.boot_publish.kernel);
+		m.boot_publish.kernel = g_strdup(bad[i]);
+		g_assert_false(delivery_publish(h.shelf, &site, &m.boot_publish, &error));
+		g_assert_error(error, INOX_ERROR, INOX_ERROR_INVALID);
+	}
+	g_free(m.boot_publish.kernel);
+	m.boot_publish.kernel = g_strdup("");
+	m.boot_publish.iso = g_strdup("http://192.0.2.7/x.iso");
+	g_assert_false(delivery_publish(h.shelf, &site, &m.boot_publish, NULL));
 	host_end(&h);
 }
 
@@ -889,6 +946,9 @@ int main(int argc, char **argv)
 			test_withdraw_before_publish);
 	g_test_add_func("/delivery/leftovers of a crash do no harm", test_leftovers);
 	g_test_add_func("/delivery/a boot without a token has no token file", test_without_token);
+	g_test_add_func("/delivery/a token on the command line lies where its file does",
+			test_token_on_the_command_line);
+	g_test_add_func("/delivery/a node may have a ramdisk of its own", test_ramdisk_of_a_node);
 	g_test_add_func("/delivery/a stock agent finds the token in its configuration",
 			test_token_of_a_stock_agent);
 	g_test_add_func("/delivery/without an address every interface may boot",
