@@ -155,6 +155,7 @@ int agent_main(int argc, char **argv, const struct step *extra)
 	g_autoptr(GError) error = NULL;
 
 	log_setup("inox-agent", LOG_LEVEL_INFO);
+	secret_forbid_dumps();
 	if (!agent_options_read(&a.options, argc, argv, &error)) {
 		fprintf(stderr, "inox-agent: %s\n", error->message);
 		return inox_error_exit_status(error);

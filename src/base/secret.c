@@ -4,6 +4,7 @@
 #include <openssl/rand.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 /* Each secret has pages of its own, so that MADV_DONTDUMP covers it. */
 struct secret {
@@ -94,6 +95,13 @@ bool secret_equal(const struct secret *s, const char *text, size_t length)
 	if (!s || !text || s->length != length)
 		return false;
 	return CRYPTO_memcmp(s->text, text, length) == 0;
+}
+
+void secret_forbid_dumps(void)
+{
+	static const struct rlimit none = {0, 0};
+
+	(void)setrlimit(RLIMIT_CORE, &none);
 }
 
 void secret_wipe_text(char *text)

@@ -20,5 +20,9 @@ bool secret_equal(const struct secret *s, const char *text, size_t length);
 /* Overwrites a text that held a secret, then frees it.  NULL is fine. */
 void secret_wipe_text(char *text);
 
+/* No core dumps of this process and of what it starts, as a secret is more than once in its memory: in TLS, in
+ * the request that carries it.  (The processes of inoxd: ipc/sandbox.h.) */
+void secret_forbid_dumps(void);
+
 typedef struct secret secret;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(secret, secret_free)

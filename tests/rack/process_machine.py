@@ -88,8 +88,26 @@ def boot_cdrom(state):
     become_agent(state, pathlib.Path(state["sysroot"]), address, arguments, iso[iso.index(b"070701"):])
 
 
+def note_token(folder, token):
+    """For the search for secrets at the end of a test."""
+    descriptor = os.open(folder / "received", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(descriptor, token + b"\n")
+    os.close(descriptor)
+
+
+def forget_last_boot(sysroot):
+    """A ramdisk begins with nothing: what an agent keeps in /run and what came with its boot is of one boot."""
+    for path in (sysroot / "run/inox/agent-token", sysroot / "run/inox/agent.pem", sysroot / "etc/inox/agent-token"):
+        if path.exists():
+            if path.name == "agent-token":
+                note_token(sysroot.parent, path.read_bytes().strip())
+            path.unlink()
+
+
 def become_agent(state, sysroot, address, arguments, archive):
     (sysroot / "proc").mkdir(exist_ok=True)
+    forget_last_boot(sysroot)
+    arguments += " ipa-debug=1"
     # A machine of its own would reach the API from its own address.
     if "ipa-api-url=" in arguments:
         arguments += " ipa-advertise-host=" + address
@@ -101,6 +119,8 @@ def become_agent(state, sysroot, address, arguments, archive):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.write(descriptor, content)
             os.close(descriptor)
+            if path.name == "agent-token":
+                note_token(sysroot.parent, content.strip())
     os.execv(
         state["agent"],
         [state["agent"], "--listen", f"{address}:{state['port']}", "--root", str(sysroot)],

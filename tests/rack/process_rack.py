@@ -1,6 +1,9 @@
 """A whole rack on loopback without virtual machines: inoxd, inox-bmc in front of machines made of
 processes (process_machine.py), a boot host that is a folder, an image server, and file-backed disks.  All programs
 are the real ones; firmware, kernel and ramdisk are what is left out.  A deployment takes a few seconds.
+
+All programs write their debug lines, and when a rack stops, whatever its programs left behind is searched for tokens and
+passwords (secret_watch.py).
 """
 
 import hashlib
@@ -12,11 +15,13 @@ import random
 import threading
 import time
 
-from conftest import Process, free_port, wait_until
+from conftest import API_VERSION, Process, free_port, wait_until
+from rack.secret_watch import SecretWatch
 
 HERE = pathlib.Path(__file__).resolve().parent
 MIB = 1024 * 1024
 AGENT_PORT = 9999
+BMC_PASSWORD = "correct horse"
 
 
 def make_image(size=8 * MIB, seed=1):
@@ -109,7 +114,7 @@ class Machine:
         self.plug_in(True)
         self.port = free_port()
         password = self.folder / "password"
-        password.write_text("correct horse\n")
+        password.write_text(BMC_PASSWORD + "\n")
         password.chmod(0o600)
         description = self.folder / "machine.conf"
         description.write_text(
@@ -167,6 +172,8 @@ class ProcessRack:
     def __init__(self, build, folder, inoxd_factory, network, config=None, env=None):
         """`network` is the second and third byte of this rack's addresses: 127.a.b.0/24."""
         self.build, self.folder = build, pathlib.Path(folder)
+        self.secrets = SecretWatch(self.folder)
+        self.secrets.add(BMC_PASSWORD, "BMC password")
         self.boot_root = self.folder / "boot"
         for name in ("http/boot", "http/once", "http/ramdisk", "dhcp-hosts"):
             (self.boot_root / name).mkdir(parents=True)
@@ -181,6 +188,7 @@ class ProcessRack:
             "boot": {"root": self.boot_root, "http_url": self.images.url, "media_url": self.files.url,
                      "address_pool": f"{self.prefix}.10-{self.prefix}.99"},
             "conductor": {"sweep_interval": 1},
+            "DEFAULT": {"debug": True},
         }
         for group, options in (config or {}).items():
             self.config.setdefault(group, {}).update(options)
@@ -200,9 +208,12 @@ class ProcessRack:
     # ---- the API, tried again while its process is being restarted
     def call(self, method, path, body=None, want=None, seconds=20):
         end = time.monotonic() + seconds
+        self.secrets.note_request(body)
         while True:
+            self.secrets.sample_processes()
             try:
                 answer = self.inoxd.api(method, path, body)
+                self.secrets.note_answer(answer.text)
             except OSError:
                 answer = None
             if answer is not None and answer.status not in (503, 409):
@@ -222,7 +233,7 @@ class ProcessRack:
         made = self.call("POST", "/v1/nodes", {
             "driver": "redfish", "name": name,
             "driver_info": {"redfish_address": f"http://127.0.0.1:{machine.port}", "redfish_username": "admin",
-                            "redfish_password": "correct horse"}, **more}, want=201).json
+                            "redfish_password": BMC_PASSWORD}, **more}, want=201).json
         self.call("POST", "/v1/ports", {"node_uuid": made["uuid"], "address": machine.mac}, want=201)
         self.provision(name, "manage", "manageable")
         self.provision(name, "provide", "available")
@@ -257,11 +268,29 @@ class ProcessRack:
         return [str(p.relative_to(self.boot_root)) for p in (self.boot_root / "http").rglob("*")
                 if p.is_file() and p.parent.name != "ramdisk" and p.name != "boot.ipxe"]
 
+    def read_everything(self):
+        """What the API shows anybody."""
+        if self.inoxd.popen.poll() is not None:
+            return
+        for version in ("1.62", API_VERSION):
+            for path in ("/v1/nodes/detail", "/v1/ports/detail", "/metrics"):
+                self.secrets.note_answer(self.inoxd.api("GET", path, version=version).text)
+            for node in self.inoxd.api("GET", "/v1/nodes", version=version).json["nodes"]:
+                for part in ("", "/flow", "/states", "/validate", "/history"):
+                    answer = self.inoxd.api("GET", f"/v1/nodes/{node['uuid']}{part}", version=version)
+                    self.secrets.note_answer(answer.text)
+
     def stop(self):
+        try:
+            self.read_everything()
+        except OSError:
+            pass  # a test may have left the API dead
         for machine in self.machines:
             machine.stop()
         self.images.stop()
         self.files.stop()
+        self.secrets.note_machines([m.folder for m in self.machines])
+        self.secrets.check()
 
 
 def log_of(rack):

@@ -6,6 +6,7 @@
 
 #include "errors.h"
 #include "log.h"
+#include "secret.h"
 #include "service.h"
 #include "tls.h"
 #include "web.h"
@@ -194,6 +195,7 @@ int main(int argc, char **argv)
 
 	setlocale(LC_CTYPE, "C.UTF-8");
 	log_setup("inox-bmc", LOG_LEVEL_INFO);
+	secret_forbid_dumps();
 	signal(SIGPIPE, SIG_IGN);
 	web_start();
 	bool ok = read_options(argc, argv, &o, &error);

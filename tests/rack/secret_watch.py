@@ -1,0 +1,127 @@
+"""Looks for secrets where none may be: in every file that the programs of a rack leave behind (logs, databases with
+their write-ahead logs, boot scripts, kernel command lines), in every answer of the API, in the arguments and the environment of
+every process.  Everything is searched but the few places that exist to hold a secret (KEEPS).
+"""
+
+import base64
+import json
+import os
+import pathlib
+import re
+import time
+import urllib.parse
+
+SAMPLE_EVERY_S = 0.1
+SCAN_MOST = 64 * 1024 * 1024  # disks are larger, and sparse
+
+# Where secrets live on purpose, by the path below the rack's folder.
+KEEPS = re.compile(
+    r"/(machine-\d+/(password|received)|sealing\.key|(etc/inox|run/inox)/agent-token|run/inox/agent\.pem"
+    r"|http/once/[^/]+/(token\.img|boot\.iso))$")
+
+
+def _base64_cores(text):
+    """What every base64 of something that contains the text contains, at each of the three alignments."""
+    for shift in range(3):
+        encoded = base64.b64encode(b"\0" * shift + text.encode()).rstrip(b"=")
+        yield encoded[(0, 2, 3)[shift]:len(encoded) - 1]
+
+
+def forms(text):
+    """The bytes under which a secret may turn up."""
+    return {text.encode(), urllib.parse.quote(text, safe="").encode(), text.encode().hex().encode(),
+            json.dumps(text)[1:-1].encode(), *_base64_cores(text)}
+
+
+def _descendants():
+    parents = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = pathlib.Path(f"/proc/{entry}/stat").read_text()
+                parents[int(entry)] = int(stat.rsplit(")", 1)[1].split()[1])
+            except OSError:
+                pass
+    ours, grown = {os.getpid()}, True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in ours} - ours
+        grown = bool(more)
+        ours |= more
+    return ours - {os.getpid()}
+
+
+class SecretWatch:
+    """Collects during a test, and judges at its end: check() fails with every place that holds a secret."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.secrets = {}  # text -> what it is
+        self.answers = set()
+        self.processes = {}  # what /proc showed -> where
+        self.sampled_at = 0.0
+
+    def add(self, text, what):
+        if text and len(text) >= 6:
+            self.secrets[text] = what
+
+    def tokens(self):
+        return {text for text, what in self.secrets.items() if what == "agent token"}
+
+    def note_request(self, body):
+        """What a request gives the control plane to keep to itself."""
+        for entry in body if isinstance(body, list) else [body]:
+            if not isinstance(entry, dict):
+                continue
+            for key, value in {**entry, **(entry.get("driver_info") or {})}.items():
+                if isinstance(value, str) and key.endswith("password"):
+                    self.add(value, key)
+            if str(entry.get("path", "")).endswith("password"):
+                self.add(entry.get("value"), entry["path"].rsplit("/", 1)[1])
+
+    def note_answer(self, text):
+        self.answers.add(text)
+
+    def sample_processes(self):
+        if time.monotonic() < self.sampled_at + SAMPLE_EVERY_S:
+            return
+        self.sampled_at = time.monotonic()
+        for pid in _descendants():
+            for name in ("cmdline", "environ"):
+                try:
+                    shown = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+                except OSError:
+                    continue
+                self.processes.setdefault(shown, f"{name} of process {pid}")
+
+    def note_machines(self, folders):
+        """The tokens that the machines received, by the boot data of each boot or at a look-up."""
+        for folder in folders:
+            for path in (folder / "received", folder / "root/run/inox/agent-token",
+                         folder / "root/etc/inox/agent-token"):
+                if path.exists():
+                    for line in path.read_text().split():
+                        self.add(line, "agent token")
+
+    def files(self):
+        for path in self.folder.rglob("*"):
+            try:
+                if path.is_symlink() or not path.is_file() or KEEPS.search(str(path)):
+                    continue
+                if path.stat().st_size <= SCAN_MOST:
+                    yield path, path.read_bytes()
+            except FileNotFoundError:
+                pass  # boot data come and go
+
+    def found(self):
+        """Sentences: which secret is where."""
+        # A token that a machine received through a file of another is still a token.
+        wanted = [(form, what) for text, what in self.secrets.items() for form in forms(text)]
+        places = [(path.relative_to(self.folder), content) for path, content in self.files()]
+        places += [("an answer of the API", text.encode()) for text in self.answers]
+        places += [(where, content) for content, where in self.processes.items()]
+        return sorted({f"{what} in {where}" for where, content in places for form, what in wanted
+                       if form in content})
+
+    def check(self):
+        found = self.found()
+        assert not found, "secrets where none may be: " + "; ".join(found)
