@@ -16,7 +16,7 @@ SCAN_MOST = 64 * 1024 * 1024  # disks are larger, and sparse
 
 # Where secrets live on purpose, by the path below the rack's folder.
 KEEPS = re.compile(
-    r"/(machine-\d+/(password|received)|sealing\.key|(etc/inox|run/inox)/agent-token|run/inox/agent\.pem"
+    r"/(password[^/]*|machine-\d+/received|sealing\.key|(etc/inox|run/inox)/agent-token|run/inox/agent\.pem"
     r"|http/once/[^/]+/(token\.img|boot\.iso))$")
 
 
