@@ -5,7 +5,7 @@ BUILD := build
 ASAN := build-asan
 TSAN := build-tsan
 
-.PHONY: help deps build programs demo check check-asan check-tsan check-crash check-stock fuzz bench fmt fmt-check lint clean
+.PHONY: help deps build programs demo check check-asan check-tsan check-crash check-sim check-stock fuzz bench fmt fmt-check lint clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -50,6 +50,10 @@ check-tsan:
 ## make check-crash  every process is killed at every phase boundary of a deployment
 check-crash:
 	@tests/run crash
+
+## make check-sim    a million worlds in virtual time: failures, crashes, races; SIM_SEQUENCES, SIM_SEED
+check-sim: build
+	@$(BUILD)/tests/sim/sim --sequences $${SIM_SEQUENCES:-1000000} --seed $${SIM_SEED:-1} --jobs $(JOBS)
 
 ## make check-stock  sudo: install Debian's Ironic, and let it deploy and clean through inox-agent
 check-stock:

@@ -1,6 +1,7 @@
 /* Rules between the attributes of a node: what the table of attributes cannot say. */
 #include <string.h>
 
+#include "flow.h"
 #include "hardware.h"
 #include "nodes.h"
 
@@ -312,6 +313,13 @@ bool node_check_delete(const struct node *n, GError **error)
 				      "Node %s is protected and cannot be undeployed, rebuilt or "
 				      "deleted",
 				      n->uuid.s);
+	if (flow_has_boot_data(n))
+		return inox_error_set(
+			error, INOX_ERROR_CONFLICT,
+			"Node %s can not be deleted while boot data of its ramdisk are "
+			"published: abort what is under way, and wait until they are "
+			"taken back",
+			n->uuid.s);
 	if (n->maintenance)
 		return true;
 	if (uuid_is_set(&n->instance_uuid))

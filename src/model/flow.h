@@ -29,6 +29,9 @@ struct flow_boot {
 /* A damaged flow is no boot. */
 void flow_peek_boot(const struct node *n, struct flow_boot *ret_boot);
 
+/* True while boot data of the node may be published: its row is what knows where. */
+bool flow_has_boot_data(const struct node *n);
+
 /* True if the success of the current phase begins a ramdisk boot: the event that tells of it must carry
  * the fresh_... members. */
 bool flow_begins_boot(const struct node *n);

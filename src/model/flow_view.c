@@ -126,3 +126,10 @@ void flow_peek_boot(const struct node *n, struct flow_boot *ret_boot)
 	}
 	*ret_boot = boot;
 }
+
+bool flow_has_boot_data(const struct node *n)
+{
+	g_auto(flow) f = {.phase = PHASE_NONE};
+
+	return flow_parse(n->flow, &f, NULL) && f.path;
+}

@@ -234,7 +234,8 @@ void fold_enter(struct fold *x, enum phase p)
 	f->until = fold_deadline(x);
 	f->retry_at = f->asked_at = (struct wall){0};
 	f->attempt = 0;
-	f->sending = false;
+	/* A step that was sent before may run: a restart of the agent is often seen late. */
+	f->sending = phase_info[p].action == ACTION_STEP_SEND && f->runs > 0;
 	g_clear_pointer(&f->command, g_free);
 	fold_note(x, NULL);
 	if (phase_info[p].action == ACTION_PUBLISH && !begin_boot(x))
@@ -373,10 +374,13 @@ static void fold_bmc(struct fold *x)
 		fold_advance(x);
 }
 
+/* Boot data that are not taken back would be forgotten: a refusal is not the last word where there is a day. */
 static void fold_boot(struct fold *x)
 {
 	if (!x->ev->ok) {
-		fold_trouble(x, x->ev->retry, x->ev->reason);
+		bool patient = phase_info[x->f.phase].limit == LIMIT_DAY;
+
+		fold_trouble(x, x->ev->retry || patient, x->ev->reason);
 		return;
 	}
 	if (flow_action(&x->f) == ACTION_WITHDRAW)

@@ -42,6 +42,19 @@ static bool was_heard_lately(const struct fold *x)
 	return !wall_reached(wall_add(x->f.contact_at, HEARTBEAT_EVERY), x->ev->now);
 }
 
+/* An answer to something that was asked.  It does not take back that the agent is gone: the dialer, which
+ * said so, does that, or else it would not say it a second time. */
+static void answered(struct fold *x)
+{
+	struct flow *f = &x->f;
+
+	if (was_heard_lately(x))
+		return;
+	if (phase_info[f->phase].limit == LIMIT_CALLBACK)
+		f->until = fold_deadline(x);
+	show_contact(x);
+}
+
 static void contact(struct fold *x)
 {
 	struct flow *f = &x->f;
@@ -51,11 +64,7 @@ static void contact(struct fold *x)
 		f->until = fold_deadline(x);
 		fold_note(x, NULL);
 	}
-	if (was_heard_lately(x))
-		return;
-	if (phase_info[f->phase].limit == LIMIT_CALLBACK)
-		f->until = fold_deadline(x);
-	show_contact(x);
+	answered(x);
 }
 
 static bool runs_step(const struct flow *f)
@@ -97,7 +106,6 @@ static void agent_restarted(struct fold *x)
 	} else if (f->restarts > RESTARTS_MOST) {
 		fold_fail(x, "The agent restarted again and again");
 	} else {
-		g_clear_pointer(&f->previous, g_free);
 		fold_enter(x, fold_phase_with(x, ACTION_IDENTIFY));
 	}
 }
@@ -171,10 +179,14 @@ void fold_old_token(struct fold *x)
 		"is still running somewhere");
 }
 
+/* Outside of the first contact these come from a dialer that was started anew and does not get through: it
+ * cannot lose an agent that it never had. */
 void fold_milestone(struct fold *x)
 {
 	if (flow_action(&x->f) == ACTION_CONTACT)
 		x->f.milestone = MAX((int64_t)x->ev->milestone, MILESTONE_POWER);
+	else
+		x->f.gone = true;
 	fold_note(x, x->ev->reason);
 }
 
@@ -215,6 +227,10 @@ static void load_steps(struct fold *x)
 	/* After a restart of the agent the list stays, and the flow goes on where it was. */
 	if (x->f.step == 0 && x->f.runs == 0)
 		fold_set_info(x, flow_words(&x->f)->steps, g_steal_pointer(&steps));
+	if (x->ev->command && *x->ev->command) {
+		g_free(x->f.previous);
+		x->f.previous = g_strdup(x->ev->command);
+	}
 	fold_advance(x);
 }
 
@@ -296,7 +312,7 @@ void fold_reply(struct fold *x)
 			       (action == ACTION_AGENT_OFF && ev->status == COMMAND_RUNNING));
 
 	if (ev->ok)
-		contact(x);
+		answered(x);
 	if (action == ACTION_STEP_SEND) {
 		step_reply(x);
 	} else if (action == ACTION_CLAIM && !done && is_refusal_of_stock_agent(ev)) {
@@ -332,6 +348,17 @@ static const json_t *find_sent(const struct fold *x)
 	return NULL;
 }
 
+/* An agent that does not know what it did before has lost its memory, and with it what became of the step. */
+static bool has_forgotten(const struct fold *x)
+{
+	const json_t *list = x->ev->outcome;
+
+	for (size_t i = 0; i < json_array_size(list); i++)
+		if (g_strcmp0(json_peek_string(json_array_get(list, i), "id"), x->f.previous) == 0)
+			return false;
+	return x->f.previous != NULL;
+}
+
 void fold_list(struct fold *x)
 {
 	const struct event *ev = x->ev;
@@ -340,9 +367,13 @@ void fold_list(struct fold *x)
 		fold_trouble(x, ev->retry || ev->unclear, ev->reason);
 		return;
 	}
-	contact(x);
+	answered(x);
 	const json_t *entry = find_sent(x);
 
+	if (!entry && has_forgotten(x)) {
+		agent_restarted(x);
+		return;
+	}
 	if (!entry) {
 		x->f.sending = false;
 		fold_trouble(x, true, "the command did not reach the agent");

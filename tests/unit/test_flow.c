@@ -500,12 +500,25 @@ static void restart_agent(struct play *p)
 	g_assert_true(play_fold(p, &ev, NULL));
 }
 
+/* The list of an agent that was started anew holds nothing of the step. */
+static void show_empty_list(struct play *p)
+{
+	g_autoptr(json_t) list = json_array();
+
+	play_until(p, PHASE_DEPLOY_STEP_SEND);
+	struct event none = play_event(p, EVENT_AGENT_LIST);
+
+	none.outcome = list;
+	g_assert_true(play_fold(p, &none, NULL));
+}
+
 static void test_agent_restarts(void)
 {
 	struct play p = at_phase(PHASE_DEPLOY_STEP_WAIT);
 
 	restart_agent(&p);
 	g_assert_cmpint(play_phase(&p), ==, PHASE_DEPLOY_IDENTIFY);
+	show_empty_list(&p);
 	play_until(&p, PHASE_DEPLOY_STEP_WAIT);
 	restart_agent(&p);
 	assert_state(&p, STATE_DEPLOY_FAILED);
