@@ -78,6 +78,17 @@ def test_wanted_modules_come_with_what_they_need(folder, tree):
     assert (folder / "out/vmlinuz").read_bytes() == b"kernel" * 100
 
 
+def test_the_login_of_rescued_machines_can_be_left_out(folder, tree):
+    there = ("usr/sbin/dropbear", "usr/bin/dropbearkey", "etc/rescue", "etc/ipa-rescue-config")
+    for how, options in (("none", ()), ("gzip", ("--no-rescue",))):
+        done = build(folder, tree, "--compress", how, *options)
+        assert done.returncode == 0, done.stderr
+        root = unpack(folder, how)
+        assert [(root / name).exists() for name in there] == [not options] * 4
+        # nobody can log in before the command of the agent
+        assert not (root / "etc/shadow").exists() and (root / "etc/passwd").read_text() == "root:x:0:0:root:/root:/bin/sh\n"
+
+
 def test_a_relative_folder_is_the_same_kernel(folder, tree):
     done = build(folder, tree.name, "--compress", "none", cwd=folder)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,176 @@
+"""The ramdisk of inox-ramdisk in a virtual machine, from its start to the login of a rescued machine.
+
+The machine has QEMU's own network: two ports of 127.0.0.1 lead to its agent and to its SSH server.
+"""
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from conftest import REPOSITORY, free_port, wait_until
+
+TOKEN = "t" * 43
+PASSWORD = "open sesame"
+# crypt(3) of the password
+HASH = "$6$inoxtest$DvJU9mmnutoVzPfQ5nvkmuzmJuRgg65uFHP8Bvv65X.ulNTCBN.rdundLMK3hQK4BKfymSXoyOmZ7Udh26wpC0"
+BOOT_LIMIT_S = 180
+
+pytestmark = pytest.mark.skipif(not all(shutil.which(p) for p in ("qemu-system-x86_64", "sshpass", "ssh")),
+                                reason="QEMU, sshpass or ssh is not installed")
+
+
+class Machine:
+    def __init__(self, folder, ramdisk, spawn, arguments="", devices=()):
+        self.agent_port, self.ssh_port = free_port(), free_port()
+        self.console_path = folder / "console.log"
+        serial, self.monitor_path = folder / "serial", folder / "monitor"
+        # the machine is on a hub, so that the network behind it can be exchanged
+        nic = ["-device", "virtio-net-pci,netdev=machine", "-netdev", "hubport,hubid=1,id=machine", "-netdev",
+               f"user,id=net-0,hostfwd=tcp:127.0.0.1:{self.agent_port}-:9999,"
+               f"hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22", "-netdev", "hubport,hubid=1,id=wall-0,netdev=net-0"]
+        self.process = spawn(
+            ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-m", "512", "-display", "none",
+             "-no-reboot", "-kernel", ramdisk / "vmlinuz", "-initrd", ramdisk / "initrd", "-append",
+             f"console=ttyS0 quiet panic=1 inox-transport=http ipa-agent-token={TOKEN} {arguments}",
+             "-chardev", f"socket,id=serial,path={serial},server=on,wait=off,logfile={self.console_path}",
+             "-serial", "chardev:serial", "-qmp", f"unix:{self.monitor_path},server=on,wait=off", *nic, *devices], "qemu")
+        wait_until(serial.exists)
+        self.serial = socket.socket(socket.AF_UNIX)
+        self.serial.connect(str(serial))
+        self.serial.setblocking(False)
+
+    def monitor(self, *commands):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(30)
+            s.connect(str(self.monitor_path))
+            answers = s.makefile()
+            assert "QMP" in answers.readline()
+            for name, arguments in (("qmp_capabilities", {}), *commands):
+                s.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
+                while "return" not in (answer := json.loads(answers.readline())):
+                    assert "error" not in answer, answer
+
+    def move_to(self, network):
+        """Another network with a DHCP server of its own, and the link never goes down."""
+        self.monitor(("netdev_del", {"id": "wall-0"}), ("netdev_del", {"id": "net-0"}),
+                     ("netdev_add", {"type": "user", "id": "net-1", "net": network,
+                                     "hostfwd": [{"str": f"tcp:127.0.0.1:{self.ssh_port}-:22"}]}),
+                     ("netdev_add", {"type": "hubport", "hubid": 1, "id": "wall-1", "netdev": "net-1"}))
+
+    def console(self):
+        try:
+            while self.serial.recv(65536):
+                pass
+        except BlockingIOError:
+            pass
+        return self.console_path.read_text(errors="replace")
+
+    def wait_console(self, pattern, start=0, seconds=BOOT_LIMIT_S):
+        return wait_until(lambda: re.search(pattern, self.console()[start:]), seconds,
+                          what=f"'{pattern}' on the console:\n{self.console()[-2000:]}")
+
+    def type(self, text):
+        """Types a line; returns where its answer begins on the console."""
+        start = len(self.console())
+        self.serial.sendall(text.encode() + b"\r")
+        return start
+
+    def ask(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.agent_port, timeout=30)
+        connection.request(method, path, json.dumps(body) if body else None)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def run(self, name, params=None, wait=True):
+        return self.ask("POST", f"/v1/commands/?agent_token={TOKEN}&wait={str(wait).lower()}",
+                        {"name": name, "params": params or {}})
+
+    def agent_answers(self):
+        try:
+            return self.ask("GET", "/v1/status")[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def wait_agent(self):
+        wait_until(self.agent_answers, BOOT_LIMIT_S, what="the agent answers")
+
+    def ssh(self, command, password=PASSWORD, user="rescue"):
+        return subprocess.run(
+            ["sshpass", "-e", "ssh", "-p", str(self.ssh_port), "-o", "StrictHostKeyChecking=no", "-o",
+             "UserKnownHostsFile=/dev/null", "-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1",
+             "-o", "ConnectTimeout=30", "-F", "none", f"{user}@127.0.0.1", command],
+            env={**os.environ, "SSHPASS": password}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
+
+    def log_in(self, password):
+        self.wait_console("login: $", self.type(""), 60)
+        self.wait_console("Password: ", self.type("rescue"), 60)
+        time.sleep(0.5)  # login throws away what is typed faster than a person could
+        return self.type(password)
+
+
+@pytest.fixture(scope="module")
+def ramdisk(build, module_folder):
+    done = subprocess.run([REPOSITORY / "tools/ramdisk/inox-ramdisk", "--agent", build / "src/agent/inox-agent", "--output",
+                           module_folder / "ramdisk", "--cache", build / "demo/kernel"],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+    print(done.stdout, done.stderr, file=sys.stderr)
+    assert done.returncode == 0
+    return module_folder / "ramdisk"
+
+
+def test_a_rescued_machine_lets_in_who_has_the_password(folder, ramdisk, spawn):
+    machine = Machine(folder, ramdisk, spawn)
+    machine.wait_agent()
+    # Nobody is let in before: no prompt, no SSH server.
+    assert machine.ssh("id").returncode == 255
+    assert "login:" not in machine.console()
+    status, fault = machine.run("rescue.finalize_rescue", {"rescue_password": "open sesame", "hashed": True})
+    assert status == 400 and "known kind" in fault["faultstring"]
+    assert machine.ssh("id").returncode == 255
+
+    status, command = machine.run("rescue.finalize_rescue", {"rescue_password": HASH, "hashed": True})
+    assert (status, command["command_status"]) == (200, "SUCCEEDED")
+    key = machine.wait_console("user rescue; SSH host key (SHA256:[A-Za-z0-9+/]{43})")[1]
+    machine.wait_console("rescue login: $", 0, 60)
+    assert not machine.agent_answers()
+
+    def sshd_is_up():
+        try:
+            with socket.create_connection(("127.0.0.1", machine.ssh_port), 5) as s:
+                return s.recv(8).startswith(b"SSH-2.0-")
+        except OSError:
+            return False
+    wait_until(sshd_is_up, 60)
+    scanned = subprocess.run(["ssh-keyscan", "-p", str(machine.ssh_port), "-t", "ed25519", "127.0.0.1"], timeout=60,
+                             capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(["ssh-keygen", "-l", "-f", "-"], input=scanned, capture_output=True, text=True, check=True)
+    assert key in shown.stdout
+    for password, user in (("open sesam", "rescue"), ("", "rescue"), (PASSWORD, "root")):
+        refused = machine.ssh("id", password, user)
+        assert refused.returncode == 5 or "Permission denied" in refused.stderr, (password, user, refused)
+    done = machine.ssh("id; cat /proc/cmdline | grep -c inox; ip -4 addr show; ls -l /etc/shadow /etc/ipa-rescue-config; ps")
+    assert done.returncode == 0, done.stderr
+    assert "uid=0(rescue)" in done.stdout and "10.0.2.15/24" in done.stdout
+    assert re.search(r"-rw------- .*/etc/shadow", done.stdout) and "ipa-rescue-password" not in done.stdout
+    assert "inox-agent" not in done.stdout
+
+    start = machine.log_in("open sesam")
+    machine.wait_console("Login incorrect", start, 60)
+    start = machine.log_in(PASSWORD)
+    machine.wait_console("# ", start, 60)
+    machine.wait_console(r"uid=0\(rescue\)", machine.type("id"), 60)
+    # The port of the machine is moved to its owner's network: it takes an address there.
+    machine.move_to("10.9.0.0/24")
+    machine.wait_console(r"the address is now 10\.9\.0\.15/24", 0, 60)
+    assert machine.ssh("true").returncode == 0
+    assert PASSWORD not in machine.console() and HASH not in machine.console()
+    # The first process does what reboot and poweroff ask it to.
+    machine.type("reboot")
+    assert machine.process.popen.wait(60) == 0
