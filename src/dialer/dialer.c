@@ -148,7 +148,8 @@ void dialer_ask(struct dialer *d, struct watch *w, const struct question *q, htt
 	struct running *r = g_new0(struct running, 1);
 	char identity[TLS_IDENTITY_MAX];
 	char *path = make_path(w, q);
-	struct http_call call = {.method = q->method,
+	struct http_call call = {.to = w->to,
+				 .method = q->method,
 				 .path = path,
 				 .body = q->body,
 				 .body_length = q->body ? strlen(q->body) : 0,
@@ -162,8 +163,6 @@ void dialer_ask(struct dialer *d, struct watch *w, const struct question *q, htt
 				 .certificate_sha256 = w->pin};
 
 	g_assert(!w->running);
-	memcpy(&call.to.address, &w->address, w->address_length);
-	call.to.length = w->address_length;
 	tls_psk_identity(&w->node, w->epoch, identity);
 	*r = (struct running){.dialer = d, .watch = w, .slot = q->slot};
 	w->running = r;
@@ -277,29 +276,33 @@ static void forget_epoch(struct dialer *d, struct watch *w)
 	*w = empty;
 }
 
-static const char *check_watch(struct dialer *d, const struct message_dialer_watch *m,
-			       struct endpoint *ret_to)
+/* NULL, or why the node is not watched. */
+static char *check_watch(struct dialer *d, const struct message_dialer_watch *m,
+			 struct dial_address *ret_to)
 {
 	unsigned count;
 	const struct network *list =
 		config_networks(d->config, OPTION_agent_allowed_networks, &count);
+	g_autoptr(GError) error = NULL;
 
-	if (!endpoint_parse(m->address, m->port, ret_to, NULL))
-		return "the agent's address is not a numeric address with a port";
-	if (!network_list_allows(list, count, ret_to))
-		return "the agent's address is outside [agent]allowed_networks";
+	if (!dial_address_check(m->address, m->port, list, count, ret_to, &error))
+		return g_error_matches(error, INOX_ERROR, INOX_ERROR_DENIED)
+			       ? g_strdup_printf("the agent's address %s is outside "
+						 "[agent]allowed_networks",
+						 m->address)
+			       : g_strdup_printf("the agent's address cannot be dialled: %s",
+						 error->message);
 	if (m->transport > TRANSPORT_HTTP || m->phase > WATCH_IDLE)
-		return "the transport or the phase of the watch is unknown";
+		return g_strdup("the transport or the phase of the watch is unknown");
 	if (m->transport == TRANSPORT_PINNED && strlen(m->certificate) != WATCH_PIN_TEXT - 1)
-		return "transport is pinned, but no certificate is known";
-	return m->token ? NULL : "the node has no agent token";
+		return g_strdup("transport is pinned, but no certificate is known");
+	return m->token ? NULL : g_strdup("the node has no agent token");
 }
 
 static void set_identity(struct watch *w, const struct message_dialer_watch *m,
-			 const struct endpoint *to)
+			 const struct dial_address *to)
 {
-	memcpy(&w->address, &to->address, to->length);
-	w->address_length = (uint8_t)to->length;
+	w->to = *to;
 	w->transport = (uint8_t)m->transport;
 	g_strlcpy(w->token, secret_peek(m->token), sizeof(w->token));
 	g_strlcpy(w->pin, m->certificate, sizeof(w->pin));
@@ -334,16 +337,15 @@ static void on_watch(struct dialer *d, const struct message_dialer_watch *m)
 {
 	struct watch *w = table_find(d->table, &m->node);
 	bool fresh = !w || w->epoch != m->epoch;
-	struct endpoint to;
+	struct dial_address to;
+	g_autofree char *problem = NULL;
 
 	if (!w)
 		w = table_add(d->table, &m->node);
 	else if (fresh)
 		forget_epoch(d, w);
 	w->epoch = m->epoch;
-	const char *problem = check_watch(d, m, &to);
-
-	if (problem) {
+	if ((problem = check_watch(d, m, &to))) {
 		cancel(d, w);
 		schedule_remove(d->schedule, w->id);
 		look_refuse(d, w, problem);

@@ -11,6 +11,7 @@
 
 #include "agent_reply.h"
 #include "clocks.h"
+#include "dial_address.h"
 #include "tls.h"
 #include "vocabulary.h"
 
@@ -32,8 +33,7 @@ struct watch {
 	uint64_t epoch;
 
 	/* where and how; the conductor's words */
-	struct sockaddr_in6 address; /* or a sockaddr_in, which is shorter */
-	uint8_t address_length;
+	struct dial_address to;
 	uint8_t transport; /* enum agent_transport */
 	uint8_t phase;     /* enum watch_phase */
 	uint32_t interval_s;

@@ -43,7 +43,7 @@ struct http_transfer {
 	http_done_fn done;
 	void *ctx;
 
-	struct endpoint to;
+	struct dial_address to;
 	enum agent_transport transport;
 	char identity[TLS_IDENTITY_MAX];
 	uint8_t key[TLS_PSK_BYTES];
@@ -88,7 +88,7 @@ static void finish(struct http_transfer *t, const GError *reason)
 	char to[ENDPOINT_TEXT];
 	GError *error = NULL;
 
-	endpoint_print(&t->to, to);
+	dial_address_print(&t->to, to);
 	if (reason)
 		g_set_error(&error, reason->domain, reason->code, "%s %s", to, reason->message);
 	struct http_outcome outcome = {
@@ -428,7 +428,7 @@ static struct evbuffer *compose(const struct http_call *call)
 	struct evbuffer *out = evbuffer_new();
 	char host[ENDPOINT_TEXT];
 
-	endpoint_print(&call->to, host);
+	dial_address_print(&call->to, host);
 	evbuffer_add_printf(out,
 			    "%s %s HTTP/1.1\r\n"
 			    "Host: %s\r\n"

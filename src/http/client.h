@@ -6,6 +6,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
+#include "dial_address.h"
 #include "identity.h"
 #include "loop.h"
 #include "tls.h"
@@ -15,7 +16,7 @@ struct http_client;
 struct http_transfer;
 
 struct http_call {
-	struct endpoint to;
+	struct dial_address to;
 	const char *method;
 	const char *path; /* with the query, already encoded; may hold the token: never logged */
 	const char *body; /* JSON, NULL for none */

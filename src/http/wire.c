@@ -36,13 +36,15 @@ static int open_socket(int family)
 	return fd;
 }
 
-bool wire_dial(struct wire *w, struct loop *l, const struct endpoint *to, uint64_t most_in,
+bool wire_dial(struct wire *w, struct loop *l, const struct dial_address *to, uint64_t most_in,
 	       wire_ready_fn ready, void *ctx)
 {
 	*w = (struct wire){.ready = ready, .ctx = ctx, .most_in = most_in, .share = SHARE};
-	w->fd = open_socket(to->address.ss_family);
-	if (w->fd < 0 || (connect(w->fd, (const struct sockaddr *)&to->address, to->length) != 0 &&
-			  errno != EINPROGRESS)) {
+	socklen_t length;
+	const struct sockaddr *address = dial_address_peek(to, &length);
+
+	w->fd = open_socket(address->sa_family);
+	if (w->fd < 0 || (connect(w->fd, address, length) != 0 && errno != EINPROGRESS)) {
 		w->number = errno;
 		return false;
 	}

@@ -12,7 +12,7 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
-#include "identity.h"
+#include "dial_address.h"
 #include "loop.h"
 
 struct evbuffer;
@@ -38,7 +38,7 @@ struct wire {
 
 /* Begins to connect; `ready` is called when something may have become possible.  At most `most_in` bytes are
  * read in all.  False with errno in w->number. */
-bool wire_dial(struct wire *w, struct loop *l, const struct endpoint *to, uint64_t most_in,
+bool wire_dial(struct wire *w, struct loop *l, const struct dial_address *to, uint64_t most_in,
 	       wire_ready_fn ready, void *ctx);
 /* After the first `ready`: 0, or the errno that says why there is no connection. */
 int wire_connected(const struct wire *w);

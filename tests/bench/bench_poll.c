@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../unit/dial_local.h"
 #include "certificate.h"
 #include "client.h"
 #include "server.h"
@@ -45,7 +46,7 @@ static void on_request(void *ctx, struct http_request *rq)
 
 /* Serves until it is killed. */
 static pid_t serve(enum agent_transport transport, const char *certificate, const char *private_key,
-		   struct endpoint *ret_at)
+		   struct dial_address *ret_at)
 {
 	struct http_tls_server_options secure = {.certificate_pem = certificate,
 						 .private_key_pem = private_key};
@@ -56,8 +57,7 @@ static pid_t serve(enum agent_transport transport, const char *certificate, cons
 
 	g_assert_cmpint(bind(fd, (struct sockaddr *)&any, sizeof(any)), ==, 0);
 	g_assert_cmpint(listen(fd, 1024), ==, 0);
-	ret_at->length = sizeof(any);
-	getsockname(fd, (struct sockaddr *)&ret_at->address, &ret_at->length);
+	*ret_at = dial_local(fd);
 	pid_t child = fork();
 
 	if (child) {

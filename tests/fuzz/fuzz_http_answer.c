@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../unit/dial_local.h"
 #include "client.h"
 
 #define REPLY_LIMIT 4096
@@ -52,8 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 	h.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	g_assert_cmpint(bind(h.listener, (struct sockaddr *)&any, sizeof(any)), ==, 0);
 	g_assert_cmpint(listen(h.listener, 1), ==, 0);
-	call.to.length = sizeof(call.to.address);
-	getsockname(h.listener, (struct sockaddr *)&call.to.address, &call.to.length);
+	call.to = dial_local(h.listener);
 	g_autoptr(loop) l = loop_new();
 	struct http_client *c = http_client_new(l);
 	struct loop_watch *watch = loop_watch_new(l, h.listener, on_client, &h);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "dial_local.h"
 #include "errors.h"
 #include "limit.h"
 #include "server.h"
@@ -378,7 +379,7 @@ static void answer_clear(struct answer *a)
 
 static struct http_call call_of(const struct rack *r)
 {
-	return (struct http_call){.to = r->at,
+	return (struct http_call){.to = dial_local_port(endpoint_port(&r->at)),
 				  .method = "GET",
 				  .path = "/x?q=1",
 				  .reply_limit = 1000,
@@ -478,7 +479,9 @@ static void test_client_timeouts(void)
 	call.certificate_sha256 = "00";
 	call.connect_timeout = SPAN_MS(30);
 	http_server_free(g_steal_pointer(&r->server));
-	int fd = listen_anywhere(&call.to);
+	int fd = listen_anywhere(&r->at);
+
+	call.to = dial_local(fd);
 
 	a = ask(r, &call);
 	g_assert_cmpint(a.code, ==, INOX_ERROR_TIMEOUT);
@@ -516,6 +519,49 @@ static void test_client_cancel(void)
 	rack_free(r);
 }
 
+static void test_dial_address(void)
+{
+	static const struct {
+		const char *host, *range;
+		int code; /* -1: it may be dialled */
+	} cases[] = {
+		{"10.1.2.3", "10.0.0.0/8", -1},
+		{"10.1.2.3", "10.2.0.0/16", INOX_ERROR_DENIED},
+		{"::ffff:10.1.2.3", "10.0.0.0/8", -1},
+		{"::ffff:127.0.0.1", "::/0", INOX_ERROR_DENIED},
+		{"::ffff:127.0.0.1", "0.0.0.0/0", INOX_ERROR_DENIED},
+		{"127.0.0.1", "0.0.0.0/0", INOX_ERROR_DENIED},
+		{"127.0.0.1", "127.0.0.0/8", -1},
+		{"::1", "::/0", INOX_ERROR_DENIED},
+		{"::1", "::1/128", -1},
+		{"fd77::1", "fd77::/64", -1},
+		{"fd78::1", "fd77::/64", INOX_ERROR_DENIED},
+		{"0.0.0.0", "0.0.0.0/0", INOX_ERROR_INVALID},
+		{"0.1.2.3", "0.0.0.0/0", INOX_ERROR_INVALID},
+		{"::", "::/0", INOX_ERROR_INVALID},
+		{"224.0.0.1", "0.0.0.0/0", INOX_ERROR_INVALID},
+		{"255.255.255.255", "0.0.0.0/0", INOX_ERROR_INVALID},
+		{"::ffff:255.255.255.255", "0.0.0.0/0", INOX_ERROR_INVALID},
+		{"ff02::1", "::/0", INOX_ERROR_INVALID},
+		{"fe80::1", "::/0", INOX_ERROR_INVALID},
+		{"fe80::1%lo", "::/0", INOX_ERROR_INVALID},
+		{"localhost", "0.0.0.0/0", INOX_ERROR_INVALID},
+		{"", "0.0.0.0/0", INOX_ERROR_INVALID},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(GError) error = NULL;
+		struct network range;
+		struct dial_address to;
+
+		g_test_message("%s in %s", cases[i].host, cases[i].range);
+		g_assert_true(network_parse(cases[i].range, &range, NULL));
+		g_assert_true(dial_address_check(cases[i].host, 80, &range, 1, &to, &error) ==
+			      (cases[i].code < 0));
+		g_assert_cmpint(error ? error->code : -1, ==, cases[i].code);
+	}
+}
+
 /* A server that says fixed bytes to the first client and ends its half. */
 struct parrot {
 	int fd, client;
@@ -539,8 +585,10 @@ static struct answer ask_parrot(const char *bytes, size_t length)
 {
 	struct rack *r = rack_new(&plain);
 	struct http_call call = call_of(r);
-	struct parrot p = {.fd = listen_anywhere(&call.to), .bytes = bytes, .length = length};
+	struct parrot p = {.fd = listen_anywhere(&r->at), .bytes = bytes, .length = length};
 	struct loop_watch *watch = loop_watch_new(r->l, p.fd, on_parrot, &p);
+
+	call.to = dial_local(p.fd);
 	struct answer a = ask(r, &call);
 
 	loop_watch_free(watch);
@@ -798,6 +846,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/http/tls/a pinned certificate opens the channel and no other",
 			test_pinned);
 	g_test_add_func("/http/tls/plain and TLS do not mix", test_wrong_protocol);
+	g_test_add_func("/http/client/only addresses of machines inside the ranges are dialled",
+			test_dial_address);
 	g_test_add_func("/http/tls/key and identity have the agreed form", test_keys);
 	return g_test_run();
 }
