@@ -87,7 +87,7 @@ static void read_answer(const struct call *c, const struct http_outcome *outcome
 static void on_done(void *ctx, const struct http_outcome *outcome)
 {
 	struct dialer *d;
-	struct watch *w = dialer_finish(ctx, &d);
+	struct watch *w = dialer_finish(ctx, outcome, &d);
 	struct call *c = w->calls;
 	struct message_agent_reply reply = {.result = 0};
 

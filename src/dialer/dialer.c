@@ -6,33 +6,6 @@
 #include "errors.h"
 #include "log.h"
 #include "pacing.h"
-#include "schedule.h"
-
-/* Starting a look costs some 100 us with its TLS handshake: one turn stays below 10 ms. */
-#define STARTS_PER_TURN 64
-#define LATE            SPAN_SECONDS(1)
-#define LATE_LOG_EVERY  SPAN_SECONDS(60)
-
-struct running {
-	struct dialer *dialer;
-	struct watch *watch;
-	struct http_transfer *transfer;
-	enum slot slot;
-};
-
-struct dialer {
-	struct loop *loop;
-	const struct config *config;
-	struct channel *channel;
-	struct http_client *client;
-	struct table *table;
-	struct schedule *schedule;
-	struct loop_timer *tick;    /* the next one is due */
-	struct loop_timer *pump;    /* something may have become startable */
-	GQueue waiting[SLOT_COUNT]; /* ids; an id counts if its record waits in this queue */
-	unsigned running, running_in[SLOT_COUNT];
-	struct mono late_logged;
-};
 
 struct loop *dialer_loop(const struct dialer *d)
 {
@@ -44,11 +17,6 @@ struct span dialer_command_timeout(const struct dialer *d)
 	return config_span(d->config, OPTION_agent_command_timeout);
 }
 
-bool dialer_may_long_poll(const struct dialer *d)
-{
-	return d->running_in[SLOT_LONG] < SLOTS_LONG_MOST;
-}
-
 void dialer_send(struct dialer *d, const struct message *m)
 {
 	g_autoptr(GError) error = NULL;
@@ -57,196 +25,6 @@ void dialer_send(struct dialer *d, const struct message *m)
 		return;
 	log_error(NULL, "the conductor cannot be told", F_ERR(error));
 	loop_stop(d->loop);
-}
-
-/* ---- slots */
-
-static void arm(struct dialer *d)
-{
-	uint64_t now = loop_now(d->loop).us;
-	struct mono due;
-
-	if (schedule_peek(d->schedule, &due))
-		loop_timer_arm(d->tick, (struct span){due.us > now ? (int64_t)(due.us - now) : 0});
-}
-
-static void pump_soon(struct dialer *d)
-{
-	loop_timer_arm(d->pump, SPAN_MS(0));
-}
-
-static void wait_for_slot(struct dialer *d, struct watch *w)
-{
-	enum slot slot = w->calls ? SLOT_CALL : !w->alive || w->failures ? SLOT_SLOW : SLOT_USUAL;
-
-	schedule_remove(d->schedule, w->id);
-	if (w->waiting == slot)
-		return;
-	w->waiting = (uint8_t)slot;
-	g_queue_push_tail(&d->waiting[slot], GUINT_TO_POINTER(w->id));
-	pump_soon(d);
-}
-
-void dialer_look_after(struct dialer *d, struct watch *w, struct span after)
-{
-	if (w->calls) {
-		wait_for_slot(d, w);
-		return;
-	}
-	if (w->halted)
-		return;
-	w->due = mono_add(loop_now(d->loop), after);
-	schedule_set(d->schedule, w->id, w->due);
-	arm(d);
-}
-
-static void give_back(struct dialer *d, struct watch *w)
-{
-	struct running *r = w->running;
-
-	w->running = NULL;
-	d->running--;
-	d->running_in[r->slot]--;
-	g_free(r);
-	pump_soon(d);
-}
-
-struct watch *dialer_finish(void *ctx, struct dialer **ret_dialer)
-{
-	struct running *r = ctx;
-	struct watch *w = r->watch;
-
-	*ret_dialer = r->dialer;
-	give_back(r->dialer, w);
-	return w;
-}
-
-static void cancel(struct dialer *d, struct watch *w)
-{
-	if (!w->running)
-		return;
-	http_transfer_cancel(w->running->transfer);
-	give_back(d, w);
-}
-
-/* Over a channel that is keyed with the token, the token itself does not travel (design: the channel). */
-static char *make_path(const struct watch *w, const struct question *q)
-{
-	if (!q->query)
-		return g_strdup_printf("/v1%s", q->resource);
-	if (w->transport == TRANSPORT_PSK)
-		return g_strdup_printf("/v1%s?%s", q->resource, q->query);
-	char *token = g_uri_escape_string(w->token, NULL, FALSE);
-	char *path = g_strdup_printf("/v1%s?%sagent_token=%s", q->resource, q->query, token);
-
-	secret_wipe_text(token);
-	return path;
-}
-
-void dialer_ask(struct dialer *d, struct watch *w, const struct question *q, http_done_fn done)
-{
-	struct running *r = g_new0(struct running, 1);
-	char identity[TLS_IDENTITY_MAX];
-	char *path = make_path(w, q);
-	struct http_call call = {.to = w->to,
-				 .method = q->method,
-				 .path = path,
-				 .body = q->body,
-				 .body_length = q->body ? strlen(q->body) : 0,
-				 .reply_limit = q->reply_limit,
-				 .connect_timeout = CONNECT_MOST,
-				 .first_byte_timeout = q->first_byte,
-				 .total_timeout = q->total,
-				 .transport = w->transport,
-				 .psk_identity = identity,
-				 .psk_key = w->psk,
-				 .certificate_sha256 = w->pin};
-
-	g_assert(!w->running);
-	tls_psk_identity(&w->node, w->epoch, identity);
-	*r = (struct running){.dialer = d, .watch = w, .slot = q->slot};
-	w->running = r;
-	d->running++;
-	d->running_in[q->slot]++;
-	r->transfer = http_client_start(d->client, &call, done, r);
-	secret_wipe_text(path);
-}
-
-/* ---- the schedule */
-
-static bool has_room(const struct dialer *d, enum slot slot)
-{
-	return d->running < SLOTS_MOST &&
-	       (slot != SLOT_SLOW || d->running_in[SLOT_SLOW] < SLOTS_SLOW_MOST);
-}
-
-/* The next record that waits in this queue, NULL if there is none. */
-static struct watch *take_waiting(struct dialer *d, enum slot slot)
-{
-	while (!g_queue_is_empty(&d->waiting[slot])) {
-		uint32_t id = GPOINTER_TO_UINT(g_queue_pop_head(&d->waiting[slot]));
-		struct watch *w = table_at(d->table, id);
-
-		if (uuid_is_set(&w->node) && w->waiting == slot && !w->running) {
-			w->waiting = SLOT_NONE;
-			return w;
-		}
-	}
-	return NULL;
-}
-
-static void note_lateness(struct dialer *d, const struct watch *w)
-{
-	struct mono now = loop_now(d->loop);
-	int64_t late_us = (int64_t)(now.us - w->due.us);
-
-	if (late_us < LATE.us || !mono_reached(mono_add(d->late_logged, LATE_LOG_EVERY), now))
-		return;
-	d->late_logged = now;
-	log_warn(NULL, "looks at agents are late", F_INT("late_ms", late_us / 1000),
-		 F_INT("watched", table_count(d->table)));
-}
-
-static unsigned start_waiting(struct dialer *d, enum slot slot, unsigned most)
-{
-	unsigned started = 0;
-	struct watch *w;
-
-	while (started < most && has_room(d, slot) && (w = take_waiting(d, slot))) {
-		started++;
-		if (w->calls) {
-			call_start(d, w);
-			continue;
-		}
-		if (slot == SLOT_USUAL)
-			note_lateness(d, w);
-		look_start(d, w);
-	}
-	return started;
-}
-
-static void on_tick(void *ctx)
-{
-	struct dialer *d = ctx;
-	uint32_t id;
-	struct mono due;
-	unsigned taken = 0;
-
-	while (taken++ < 4 * STARTS_PER_TURN &&
-	       schedule_take_due(d->schedule, loop_now(d->loop), &id, &due))
-		wait_for_slot(d, table_at(d->table, id));
-	arm(d);
-}
-
-static void on_pump(void *ctx)
-{
-	struct dialer *d = ctx;
-	unsigned started = 0;
-
-	for (enum slot s = SLOT_CALL; s <= SLOT_SLOW; s++)
-		started += start_waiting(d, s, STARTS_PER_TURN - started);
-	if (started == STARTS_PER_TURN)
-		pump_soon(d);
 }
 
 /* ---- messages of the conductor */
@@ -264,12 +42,21 @@ static void drop_calls(struct dialer *d, struct watch *w, const char *reason)
 	}
 }
 
+static void count_phase(struct dialer *d, struct watch *w, int change)
+{
+	if (change < 0 && !w->counted)
+		return;
+	w->counted = change > 0;
+	d->watched[w->phase] += (unsigned)change;
+}
+
 /* Everything that belongs to an epoch. */
 static void forget_epoch(struct dialer *d, struct watch *w)
 {
 	struct watch empty = {.id = w->id, .node = w->node};
 
-	cancel(d, w);
+	dialer_cancel(d, w);
+	count_phase(d, w, -1);
 	drop_calls(d, w, "the boot that this command was for is over");
 	schedule_remove(d->schedule, w->id);
 	explicit_bzero(w, sizeof(*w));
@@ -316,6 +103,7 @@ static void set_work(struct dialer *d, struct watch *w, const struct message_dia
 
 	if (*m->command && !uuid_parse(m->command, &command, NULL))
 		log_warn(w->node.s, "the command to follow is not a UUID");
+	count_phase(d, w, -1);
 	if (strcmp(command.s, w->command.s) != 0 || m->phase != w->phase)
 		w->looks = 0;
 	if (strcmp(command.s, w->command.s) != 0) {
@@ -324,13 +112,14 @@ static void set_work(struct dialer *d, struct watch *w, const struct message_dia
 	}
 	w->command = command;
 	w->phase = (uint8_t)m->phase;
+	count_phase(d, w, 1);
 	w->interval_s = MAX(m->interval_s, 1);
 	/* Who asks for the first contact wants to be told of it. */
 	if (m->phase == WATCH_FIRST_CONTACT)
 		w->alive = false;
 	/* A look that runs for the old work is not waited for; a call is. */
-	if (w->running && w->running->slot != SLOT_CALL)
-		cancel(d, w);
+	if (!dialer_runs_call(w))
+		dialer_cancel(d, w);
 }
 
 static void on_watch(struct dialer *d, const struct message_dialer_watch *m)
@@ -346,7 +135,7 @@ static void on_watch(struct dialer *d, const struct message_dialer_watch *m)
 		forget_epoch(d, w);
 	w->epoch = m->epoch;
 	if ((problem = check_watch(d, m, &to))) {
-		cancel(d, w);
+		dialer_cancel(d, w);
 		schedule_remove(d->schedule, w->id);
 		look_refuse(d, w, problem);
 		return;
@@ -357,10 +146,10 @@ static void on_watch(struct dialer *d, const struct message_dialer_watch *m)
 	if (fresh)
 		w->begun = loop_now(d->loop);
 	if (!w->running)
-		dialer_look_after(
-			d, w,
-			fresh ? pacing_first(w->phase, SPAN_SECONDS(w->interval_s), &w->node)
-			      : SPAN_MS(0));
+		dialer_look_after(d, w,
+				  fresh ? pacing_first(w->phase, SPAN_SECONDS(w->interval_s),
+						       d->watched[w->phase], &w->node)
+					: SPAN_MS(0));
 }
 
 static void on_forget(struct dialer *d, const struct uuid *node)
@@ -390,10 +179,10 @@ static void add_call(struct dialer *d, const struct uuid *node, uint64_t epoch, 
 	while (*end)
 		end = &(*end)->next;
 	*end = c;
-	if (w->running && w->running->slot != SLOT_CALL)
-		cancel(d, w);
+	if (!dialer_runs_call(w))
+		dialer_cancel(d, w);
 	if (!w->running)
-		wait_for_slot(d, w);
+		dialer_wait_for_slot(d, w);
 }
 
 static void on_message(void *ctx, struct message *m, int fd)
@@ -443,10 +232,7 @@ struct dialer *dialer_new(struct loop *l, const struct config *c, int channel_fd
 	d->table = table_new();
 	d->schedule = schedule_new();
 	d->client = http_client_new(l);
-	d->tick = loop_timer_new(l, on_tick, d);
-	d->pump = loop_timer_new(l, on_pump, d);
-	for (unsigned i = 0; i < SLOT_COUNT; i++)
-		g_queue_init(&d->waiting[i]);
+	d->slots = slots_new(d);
 	d->channel = channel_new(l, channel_fd, on_message, on_closed, d);
 	return d;
 }
@@ -455,7 +241,7 @@ static void free_watch(void *ctx, struct watch *w)
 {
 	struct dialer *d = ctx;
 
-	cancel(d, w);
+	dialer_cancel(d, w);
 	while (w->calls) {
 		struct call *next = w->calls->next;
 
@@ -470,10 +256,7 @@ void dialer_free(struct dialer *d)
 	if (!d)
 		return;
 	table_each(d->table, free_watch, d);
-	for (unsigned i = 0; i < SLOT_COUNT; i++)
-		g_queue_clear(&d->waiting[i]);
-	loop_timer_free(d->tick);
-	loop_timer_free(d->pump);
+	slots_free(d->slots);
 	channel_free(d->channel);
 	http_client_free(d->client);
 	schedule_free(d->schedule);

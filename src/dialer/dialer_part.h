@@ -1,6 +1,7 @@
 /* dialer_part.h: what the files of the dialer share.
  *
- * dialer.c  messages of the conductor, the schedule, who gets a slot
+ * dialer.c  messages of the conductor
+ * slots.c   the schedule, and who may dial
  * look.c    one look at an agent: what is asked, and what the answer changes
  * call.c    commands and lists that the conductor asked for
  */
@@ -9,16 +10,22 @@
 #include "channel.h"
 #include "client.h"
 #include "dialer.h"
+#include "pacing.h"
+#include "schedule.h"
 #include "table.h"
 
-/* Connections at a time.  What waits for an address that has not answered yet (or any more) has a smaller
- * share, so that dead addresses never delay living ones; long polls leave room for everything else. */
-#define SLOTS_MOST      256
-#define SLOTS_SLOW_MOST 64
-#define SLOTS_LONG_MOST 192
+struct slots;
 
-/* Includes the TLS handshake.  Nodes are near. */
-#define CONNECT_MOST SPAN_SECONDS(5)
+struct dialer {
+	struct loop *loop;
+	const struct config *config;
+	struct channel *channel;
+	struct http_client *client;
+	struct table *table;
+	struct schedule *schedule;
+	struct slots *slots;
+	unsigned watched[WATCH_PHASES];
+};
 
 /* One command for an agent, or the wish for its list. */
 struct call {
@@ -29,8 +36,6 @@ struct call {
 	bool wait;
 	unsigned timeout_s;
 };
-
-struct dialer;
 
 /* What is to be asked; the rest of the http_call comes from the record. */
 struct question {
@@ -45,17 +50,32 @@ struct question {
 struct loop *dialer_loop(const struct dialer *d);
 /* Sends, and stops the loop if a message cannot be sent: a new process starts afresh. */
 void dialer_send(struct dialer *d, const struct message *m);
+
+/* ---- slots.c */
+struct slots *slots_new(struct dialer *d);
+void slots_free(struct slots *s);
 /* `done` gets a ctx for dialer_finish(). */
 void dialer_ask(struct dialer *d, struct watch *w, const struct question *q, http_done_fn done);
 /* The record behind the ctx; its transfer is over. */
-struct watch *dialer_finish(void *ctx, struct dialer **ret_dialer);
+struct watch *dialer_finish(void *ctx, const struct http_outcome *outcome,
+			    struct dialer **ret_dialer);
+/* Ends the transfer of the record, if there is one, without an answer. */
+void dialer_cancel(struct dialer *d, struct watch *w);
+bool dialer_runs_call(const struct watch *w);
 /* The next look happens after this time, or when a slot is free; calls come first.  Does nothing for a
  * record that is left alone, but for its calls. */
 void dialer_look_after(struct dialer *d, struct watch *w, struct span after);
+/* At once, or when a slot is free. */
+void dialer_wait_for_slot(struct dialer *d, struct watch *w);
+/* The kind of slot that a look at this agent takes now. */
+enum slot dialer_slot_of(const struct dialer *d, const struct watch *w);
 bool dialer_may_long_poll(const struct dialer *d);
+
 struct span dialer_command_timeout(const struct dialer *d);
 
 void look_start(struct dialer *d, struct watch *w);
+/* A look that was given up. */
+void look_fail(struct dialer *d, struct watch *w, const char *reason);
 /* A failure that is known without dialling: told as a milestone, and the agent is left alone. */
 void look_refuse(struct dialer *d, struct watch *w, const char *reason);
 

@@ -15,7 +15,6 @@
 #include "errors.h"
 #include "limit.h"
 #include "log.h"
-#include "pacing.h"
 
 /* Between two of these the progress of the command is read. */
 #define LONG_POLL SPAN_SECONDS(3)
@@ -24,6 +23,9 @@
 #define GONE_FAILURES      3
 #define PROGRESS_SPACING   SPAN_SECONDS(1)
 #define LONG_POLL_FINISHES SPAN_SECONDS(2)
+/* What a look asks for is at hand: who takes longer is stuck. */
+#define ANSWERS      SPAN_SECONDS(15)
+#define DEAD_ANSWERS SPAN_SECONDS(5)
 
 static struct mono now(const struct dialer *d)
 {
@@ -164,6 +166,11 @@ static void on_failure(struct dialer *d, struct watch *w, enum milestone reached
 	look_again(d, w);
 }
 
+void look_fail(struct dialer *d, struct watch *w, const char *reason)
+{
+	on_failure(d, w, MILESTONE_NONE, reason);
+}
+
 void look_refuse(struct dialer *d, struct watch *w, const char *reason)
 {
 	w->halted = true;
@@ -217,10 +224,11 @@ static void ask(struct dialer *d, struct watch *w, enum look look, const char *r
 		http_done_fn done)
 {
 	bool waits = look == LOOK_LONG_POLL;
+	enum slot slot = waits ? SLOT_LONG : dialer_slot_of(d, w);
 	struct span limit = waits ? LONG_POLL : dialer_command_timeout(d);
-	struct question q = {.slot = waits                      ? SLOT_LONG
-				     : !w->alive || w->failures ? SLOT_SLOW
-								: SLOT_USUAL,
+
+	limit.us = MIN(limit.us, slot == SLOT_DEAD ? DEAD_ANSWERS.us : ANSWERS.us);
+	struct question q = {.slot = slot,
 			     .method = "GET",
 			     .resource = resource,
 			     .query = look == LOOK_STATUS ? NULL
@@ -257,7 +265,7 @@ void look_start(struct dialer *d, struct watch *w)
 static void on_status(void *ctx, const struct http_outcome *outcome)
 {
 	struct dialer *d;
-	struct watch *w = dialer_finish(ctx, &d);
+	struct watch *w = dialer_finish(ctx, outcome, &d);
 	struct agent_status status;
 	g_autoptr(GError) error = NULL;
 
@@ -280,7 +288,7 @@ static void on_status(void *ctx, const struct http_outcome *outcome)
 static void on_list(void *ctx, const struct http_outcome *outcome)
 {
 	struct dialer *d;
-	struct watch *w = dialer_finish(ctx, &d);
+	struct watch *w = dialer_finish(ctx, outcome, &d);
 	g_autoptr(GError) error = NULL;
 
 	if (!is_good(d, w, outcome, "GET /v1/commands/"))
@@ -329,7 +337,7 @@ static void on_result(struct dialer *d, struct watch *w, struct agent_result *r)
 static void on_command(void *ctx, const struct http_outcome *outcome)
 {
 	struct dialer *d;
-	struct watch *w = dialer_finish(ctx, &d);
+	struct watch *w = dialer_finish(ctx, outcome, &d);
 	g_auto(agent_result) r = {.reason = NULL};
 	g_autoptr(GError) error = NULL;
 

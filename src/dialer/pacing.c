@@ -6,6 +6,7 @@
 #define CONTACT_MOST  SPAN_SECONDS(5)
 /* Machines need minutes to boot; only after that an address counts as dead. */
 #define CONTACT_PATIENCE SPAN_SECONDS(900)
+#define BEGIN_PER_SECOND 1000
 #define BACKOFF_FIRST    SPAN_SECONDS(2)
 #define BACKOFF_MOST     SPAN_SECONDS(60)
 /* Where no long poll is possible: the end of a step is seen at most this late, whatever the interval
@@ -35,13 +36,20 @@ static int64_t doubled(struct span first, unsigned times, struct span most)
 	return MIN(us, most.us);
 }
 
-struct span pacing_first(enum watch_phase phase, struct span interval, const struct uuid *node)
+bool pacing_is_patient(enum watch_phase phase, struct span watched)
 {
+	return phase == WATCH_FIRST_CONTACT && watched.us < CONTACT_PATIENCE.us;
+}
+
+struct span pacing_first(enum watch_phase phase, struct span interval, unsigned others,
+			 const struct uuid *node)
+{
+	int64_t crowd = 1 + others / BEGIN_PER_SECOND;
 	int64_t range_us = SPAN_SECONDS(1).us;
 
 	switch (phase) {
-	case WATCH_FIRST_CONTACT: range_us = CONTACT_LEAST.us; break;
-	case WATCH_WORKING: break;
+	case WATCH_FIRST_CONTACT: range_us = CONTACT_LEAST.us * crowd; break;
+	case WATCH_WORKING: range_us *= crowd; break;
 	case WATCH_IDLE: range_us = MAX(interval.us, 1); break;
 	}
 	return (struct span){(int64_t)(hash_text(node->s) % (uint64_t)range_us)};
@@ -49,9 +57,7 @@ struct span pacing_first(enum watch_phase phase, struct span interval, const str
 
 struct span pacing_next(const struct pacing *p)
 {
-	bool patient = p->phase == WATCH_FIRST_CONTACT && p->watched.us < CONTACT_PATIENCE.us;
-
-	if (patient)
+	if (pacing_is_patient(p->phase, p->watched))
 		return (struct span){
 			CONTACT_LEAST.us +
 			(int64_t)(p->chance % (uint64_t)(CONTACT_MOST.us - CONTACT_LEAST.us))};

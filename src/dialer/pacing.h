@@ -18,7 +18,11 @@ struct pacing {
 };
 
 /* From the beginning of a watch to its first look: spread by the node's name, so that a fleet stays
- * spread after a restart. */
-struct span pacing_first(enum watch_phase phase, struct span interval, const struct uuid *node);
+ * spread after a restart.  `others` are watched in this phase already: of those that are not at rest about a
+ * thousand begin in a second. */
+struct span pacing_first(enum watch_phase phase, struct span interval, unsigned others,
+			 const struct uuid *node);
+/* Whether the machine may still be booting. */
+bool pacing_is_patient(enum watch_phase phase, struct span watched);
 /* From the end of a look to the next one. */
 struct span pacing_next(const struct pacing *p);

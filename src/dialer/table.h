@@ -22,7 +22,16 @@
 enum look { LOOK_STATUS, LOOK_LIST, LOOK_COMMAND, LOOK_LONG_POLL };
 
 /* Which limit a connection counts against, and in which queue it waits for its turn. */
-enum slot { SLOT_NONE, SLOT_CALL, SLOT_USUAL, SLOT_SLOW, SLOT_LONG, SLOT_COUNT };
+enum slot {
+	SLOT_NONE,
+	SLOT_CALL,
+	SLOT_USUAL,   /* answered last time, or was never asked by this process */
+	SLOT_CONTACT, /* may still be booting */
+	SLOT_RETRY,   /* failed once or twice */
+	SLOT_DEAD,
+	SLOT_LONG, /* is asked to wait with its answer; has no queue */
+	SLOT_COUNT
+};
 
 struct call;
 struct running;
@@ -50,6 +59,7 @@ struct watch {
 	bool restarted;   /* to be told with the next agent_alive */
 	bool suspect;     /* it does not know the command: look at its status next */
 	bool halted;      /* not dialled */
+	bool counted;     /* in the number of those watched in its phase */
 	bool token_lost;  /* never dialled again in this epoch */
 	uint8_t furthest; /* enum milestone that was told */
 	uint32_t reason_hash;
@@ -66,6 +76,8 @@ struct watch {
 	struct running *running; /* the transfer, NULL if there is none */
 	struct call *calls;      /* the first one may be running */
 };
+
+#define WATCH_PHASES (WATCH_IDLE + 1)
 
 struct table;
 

@@ -295,8 +295,8 @@ static void give(struct scene *s, struct message *m)
 	message_clear(m);
 }
 
-static void watch(struct scene *s, enum watch_phase phase, enum agent_transport transport,
-		  const char *command)
+static struct message watch_of(struct scene *s, enum watch_phase phase,
+			       enum agent_transport transport, const char *command)
 {
 	struct message m = {.type = MESSAGE_dialer_watch};
 
@@ -310,6 +310,14 @@ static void watch(struct scene *s, enum watch_phase phase, enum agent_transport 
 	m.dialer_watch.phase = phase;
 	m.dialer_watch.interval_s = 1;
 	m.dialer_watch.command = g_strdup(command);
+	return m;
+}
+
+static void watch(struct scene *s, enum watch_phase phase, enum agent_transport transport,
+		  const char *command)
+{
+	struct message m = watch_of(s, phase, transport, command);
+
 	give(s, &m);
 }
 
@@ -615,6 +623,91 @@ static void test_forget(void)
 	tear_down(&s);
 }
 
+#define SMALL LOCAL "dial_connections = 16\ndial_unreachable = 4\n"
+
+static struct endpoint listen_at(int *ret_fd)
+{
+	struct endpoint e = free_endpoint();
+	int on = 1;
+
+	*ret_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(*ret_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	g_assert_cmpint(bind(*ret_fd, (struct sockaddr *)&e.address, e.length), ==, 0);
+	g_assert_cmpint(listen(*ret_fd, 1024), ==, 0);
+	return e;
+}
+
+/* Thirty agents take connections and say nothing, for sixteen slots. */
+static void test_tarpits(void)
+{
+	struct scene s;
+	int tarpit;
+
+	set_up(&s, SMALL);
+	struct endpoint healthy = s.at;
+	struct uuid node = s.node;
+	struct mono begun = mono_now();
+
+	s.at = listen_at(&tarpit);
+	for (unsigned i = 0; i < 30; i++) {
+		s.node = uuid_new();
+		watch(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	}
+	s.at = healthy;
+	s.node = node;
+	serve(&s);
+	watch(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	/* Two requests a look, and a look a second. */
+	WAIT_FOR(&s, s.requests >= 8);
+	g_assert_cmpint((int64_t)(mono_now().us - begun.us), <, SPAN_SECONDS(10).us);
+	close(tarpit);
+	tear_down(&s);
+}
+
+#define FINISHING 40u
+
+/* Forty agents finish with a large outcome while the conductor does not read: the dialer stops looking, and
+ * then nothing is missing. */
+static void test_backlog(void)
+{
+	struct scene s;
+	int fds[2];
+	g_autofree char *filler = g_strnfill(200000, 'x');
+	g_autofree char *outcome = g_strdup_printf("{\"x\": \"%s\"}", filler);
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+
+	set_up(&s, SMALL);
+	channel_free(s.conductor);
+	waitpid(s.dialer, NULL, 0);
+	g_assert_true(channel_pair(fds, NULL));
+	s.dialer = start_dialer(fds, SMALL);
+	s.command_body = result("SUCCEEDED", outcome);
+	serve(&s);
+	for (unsigned i = 0; i < FINISHING; i++) {
+		s.node = uuid_new();
+		g_auto(message) m = watch_of(&s, WATCH_WORKING, TRANSPORT_HTTP, COMMAND);
+
+		g_assert_true(message_encode(&m, bytes, NULL));
+	}
+	g_assert_cmpint(send(fds[1], bytes->data, bytes->len, 0), ==, (ssize_t)bytes->len);
+	/* Status, list and command of the first ones; then it waits. */
+	struct loop_timer *quiet = loop_timer_new(s.l, on_late, &s);
+
+	for (unsigned before = 0; !s.late;) {
+		if (s.requests != before)
+			loop_timer_arm(quiet, SPAN_SECONDS(2));
+		before = s.requests;
+		loop_turn(s.l, true);
+	}
+	loop_timer_free(quiet);
+	s.late = false;
+	g_assert_cmpuint(s.requests, <, 3 * FINISHING);
+	s.conductor = channel_new(s.l, fds[1], on_message, on_closed, &s);
+	WAIT_FOR(&s, s.command_count == FINISHING);
+	g_assert_cmpuint(s.alive_count, ==, FINISHING);
+	tear_down(&s);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -635,6 +728,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/dialer/an address outside the ranges is not dialled",
 			test_forbidden_address);
 	g_test_add_func("/dialer/whatever is no agent is named", test_strangers);
+	g_test_add_func("/dialer/agents that say nothing delay nobody", test_tarpits);
+	g_test_add_func("/dialer/a conductor that does not read stops the looks and loses nothing",
+			test_backlog);
 	g_test_add_func("/dialer/a forgotten node is left alone at once", test_forget);
 	return g_test_run();
 }

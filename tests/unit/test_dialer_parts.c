@@ -264,7 +264,7 @@ static void test_spread(void)
 
 	for (unsigned i = 0; i < 4000; i++) {
 		struct uuid u = uuid_new();
-		int64_t us = pacing_first(WATCH_IDLE, SPAN_SECONDS(100), &u).us;
+		int64_t us = pacing_first(WATCH_IDLE, SPAN_SECONDS(100), 0, &u).us;
 
 		g_assert_cmpint(us, <, SPAN_SECONDS(100).us);
 		in_quarter[us / SPAN_SECONDS(25).us]++;
