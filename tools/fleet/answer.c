@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "link.h"
+#include "misbehave.h"
 
 #define COMMANDS   "/v1/commands/"
 #define NAME_MOST  64
@@ -160,12 +160,16 @@ void answer_request(struct link *l)
 	struct request rq;
 
 	l->server->tally->requests++;
+	if (misbehave_on_request(l))
+		return;
 	if (!read_request(l, &rq)) {
 		link_reset(l);
 		return;
 	}
 	bool keyed = l->ssl && SSL_session_reused(l->ssl);
 
+	if (g_str_has_prefix(rq.path, MISBEHAVE_TRAP_PATH))
+		l->server->tally->trapped++;
 	if (rq.has_token && !rq.token_fits)
 		l->server->tally->refused_tokens++;
 	if (strcmp(rq.path, "/v1/status") == 0 && !rq.post)

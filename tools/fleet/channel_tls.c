@@ -9,6 +9,7 @@
 struct channel_tls {
 	struct server *server;
 	SSL_CTX *psk, *pinned;
+	SSL_CTX *swapped, *old; /* with another certificate; TLS 1.2 only */
 };
 
 /* A session that stands for the agent's key. */
@@ -20,6 +21,8 @@ static SSL_SESSION *session_of(SSL *ssl, struct link *l)
 	uint8_t key[TLS_PSK_BYTES];
 
 	fleet_psk(l->server->fleet, l->agent, key);
+	if (l->fault == FAULT_WRONG_PSK)
+		key[0] ^= 1;
 	if (session && cipher && SSL_SESSION_set1_master_key(session, key, sizeof(key)) &&
 	    SSL_SESSION_set_cipher(session, cipher) &&
 	    SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION))
@@ -74,6 +77,19 @@ static bool use_certificate(SSL_CTX *c, const char *certificate_pem, const char 
 	return good;
 }
 
+static bool use_own_certificate(SSL_CTX *c)
+{
+	g_autofree char *certificate_pem = NULL;
+	char *key_pem = NULL;
+
+	if (!tls_make_certificate("somebody else", "127.0.0.1", &certificate_pem, &key_pem, NULL))
+		return false;
+	bool good = use_certificate(c, certificate_pem, key_pem);
+
+	secret_wipe_text(key_pem);
+	return good;
+}
+
 struct channel_tls *channel_tls_new(struct server *s, const char *certificate_pem,
 				    const char *key_pem)
 {
@@ -82,10 +98,16 @@ struct channel_tls *channel_tls_new(struct server *s, const char *certificate_pe
 	t->server = s;
 	t->psk = context_new(TLS1_3_VERSION);
 	t->pinned = context_new(TLS1_2_VERSION);
-	if (!t->psk || !use_certificate(t->pinned, certificate_pem, key_pem)) {
+	t->swapped = context_new(TLS1_2_VERSION);
+	t->old = context_new(TLS1_2_VERSION);
+	if (!t->psk || !use_certificate(t->pinned, certificate_pem, key_pem) ||
+	    !use_certificate(t->old, certificate_pem, key_pem) ||
+	    !use_own_certificate(t->swapped)) {
 		channel_tls_free(t);
 		return NULL;
 	}
+	SSL_CTX_set_max_proto_version(t->old, TLS1_2_VERSION);
+	SSL_CTX_set_options(t->old, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
 	SSL_CTX_set_psk_find_session_callback(t->psk, on_find_session);
 	return t;
 }
@@ -96,14 +118,26 @@ void channel_tls_free(struct channel_tls *t)
 		return;
 	SSL_CTX_free(t->psk);
 	SSL_CTX_free(t->pinned);
+	SSL_CTX_free(t->swapped);
+	SSL_CTX_free(t->old);
 	g_free(t);
+}
+
+static SSL_CTX *context_of(const struct channel_tls *t, enum fault fault,
+			   enum agent_transport transport)
+{
+	if (fault == FAULT_CERTIFICATE || fault == FAULT_CERTIFICATE_PSK)
+		return t->swapped;
+	if (fault == FAULT_TLS_1_2 || fault == FAULT_RENEGOTIATION)
+		return t->old;
+	return transport == TRANSPORT_PSK ? t->psk : t->pinned;
 }
 
 SSL *channel_tls_session(struct channel_tls *t, struct link *l, enum agent_transport transport)
 {
 	if (transport == TRANSPORT_HTTP)
 		return NULL;
-	SSL *ssl = SSL_new(transport == TRANSPORT_PSK ? t->psk : t->pinned);
+	SSL *ssl = SSL_new(context_of(t, l->fault, transport));
 
 	if (!ssl || SSL_set_fd(ssl, l->fd) != 1)
 		g_error("OpenSSL cannot make a session: %s",

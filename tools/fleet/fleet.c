@@ -205,6 +205,8 @@ unsigned fleet_port(const struct fleet *f, uint32_t agent)
 {
 	if (fleet_fault(f, agent) == FAULT_REFUSED_PORT)
 		return f->plan.port + 1;
+	if (fleet_fault(f, agent) || (agent == 0 && f->plan.ipv6))
+		return f->plan.port;
 	unsigned wave =
 		script_boot_second(fleet_script(f, agent), fleet_chance(f, agent, SALT_BOOT));
 

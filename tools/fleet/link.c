@@ -1,10 +1,12 @@
-#include "link.h"
+#include "misbehave.h"
 
 #include <errno.h>
 #include <openssl/err.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define LATE_ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 static void on_ready(void *ctx, bool readable, bool writable);
 
@@ -227,8 +229,12 @@ static void on_quiet(struct link *l)
 	char ignored[LINK_IN];
 	ssize_t n = recv(l->fd, ignored, sizeof(ignored), 0);
 
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-		link_reset(l);
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
+	/* To a closed door. */
+	if (l->fault == FAULT_AFTER_CLOSE)
+		send(l->fd, LATE_ANSWER, strlen(LATE_ANSWER), MSG_NOSIGNAL);
+	link_reset(l);
 }
 
 static void on_ready(void *ctx, bool readable, bool writable)
@@ -278,8 +284,11 @@ void link_start(struct server *s, int fd, uint32_t agent)
 		l->fault = fleet_fault(s->fleet, agent);
 	if (l->fault)
 		s->tally->contacts[l->fault]++;
+	if (misbehave_on_start(l))
+		return;
 	l->ssl = channel_tls_session(s->tls, l, fleet_transport(s->fleet, agent));
 	if (l->ssl) {
+		misbehave_record(l);
 		l->stage = LINK_HANDSHAKE;
 		shake_hands(l);
 	} else {

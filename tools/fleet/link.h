@@ -40,6 +40,7 @@ struct server {
 	struct work_table *work;
 	struct link *links; /* all that are open */
 	struct link *spare;
+	GByteArray *recorded; /* what an honest agent sent in a whole PSK connection */
 	struct wall started;
 	struct mono faults_from; /* before that everybody is honest */
 	unsigned process, trap_port;

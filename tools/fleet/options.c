@@ -8,7 +8,7 @@
 #include "player.h"
 #include "share.h"
 
-#define PORT_DEFAULT     9999
+#define PORT_DEFAULT     19900
 #define PORTS_BEHIND     256 /* refusing, booting, trap */
 #define FOR_DEFAULT      60.0
 #define WARM_UP_DEFAULT  2.0
@@ -150,7 +150,7 @@ static bool parse_options(struct options *o, int argc, char **argv, GError **err
 		{"command-timeout", 0, 0, G_OPTION_ARG_INT, &o->command_timeout_s,
 		 "[agent]command_timeout of the dialers (default: 60)", "SECONDS"},
 		{"port", 'p', 0, G_OPTION_ARG_INT, &o->port,
-		 "TCP port of the agents; some 250 behind it are used, too (default: 9999)",
+		 "TCP port of the agents; some 250 behind it are used, too (default: 19900)",
 		 "PORT"},
 		{"seed", 0, 0, G_OPTION_ARG_STRING, &o->seed,
 		 "Nodes, tokens and chances follow from this text", "TEXT"},

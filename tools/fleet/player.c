@@ -1,5 +1,6 @@
 #include "player.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -272,8 +273,9 @@ bool player_stop(struct player *p)
 		if (d->child.pid <= 0)
 			continue;
 		int status = child_stop(d->child.pid, STOP_MS);
+		bool early = !d->ready && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
 
-		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+		if (!early && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
 			log_error(NULL, "a dialer did not end well", F_INT("pid", d->child.pid),
 				  F_INT("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
 				  F_INT("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0));

@@ -143,6 +143,8 @@ static void clear(struct server *s)
 		g_free(s->spare);
 		s->spare = next;
 	}
+	if (s->recorded)
+		g_byte_array_unref(s->recorded);
 	work_table_free(s->work);
 	channel_tls_free(s->tls);
 	loop_free(s->loop);
