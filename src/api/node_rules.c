@@ -3,6 +3,7 @@
 
 #include "flow.h"
 #include "hardware.h"
+#include "network_data.h"
 #include "nodes.h"
 
 #define STATES_OF_HARDWARE_CHANGE "enroll, inspecting, inspect wait, manageable, available"
@@ -79,20 +80,6 @@ static bool check_parent(const struct request *rq, const struct node *n, GError 
 			      n->parent_node.s);
 }
 
-static bool check_network_data(const struct node *n, GError **error)
-{
-	static const char *const keys[] = {"links", "networks", "services"};
-
-	if (json_object_size(n->network_data) == 0)
-		return true;
-	for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
-		if (!json_object_get(n->network_data, keys[i]))
-			return inox_error_set(error, INOX_ERROR_INVALID,
-					      "Invalid network_data: '%s' is a required property ",
-					      keys[i]);
-	return true;
-}
-
 static bool check_instance(const struct request *rq, const struct node *n, GError **error)
 {
 	static const unsigned columns[] = {NODE_ATTR_uuid};
@@ -139,7 +126,7 @@ static bool check_common(const struct request *rq, const char *what, struct node
 
 	return h && check_chassis(n, error) &&
 	       hardware_settle(rq->api->config, h, n, changed, error) &&
-	       check_network_data(n, error) && check_instance(rq, n, error);
+	       network_data_check(n->network_data, error) && check_instance(rq, n, error);
 }
 
 bool node_check_new(const struct request *rq, struct node *n, GError **error)

@@ -6,8 +6,17 @@
 #include "errors.h"
 #include "script.h"
 
-#define SECTOR 2048
-#define MARK   "inox-place "
+#define SECTOR             2048
+#define MARK               "inox-place "
+
+#define DESCRIPTOR_PRIMARY 1
+#define DESCRIPTOR_JOLIET  2
+#define DESCRIPTOR_LAST    255
+#define LABEL_AT           40
+#define LABEL_SIZE         32
+#define PUBLISHER_AT       318
+#define PUBLISHER_SIZE     128
+#define CONFIG_LABEL       "config-2"
 
 static const struct {
 	const char *name;
@@ -19,7 +28,8 @@ static const struct {
 };
 
 char *boot_iso_arguments(const char *arguments, struct mac interface,
-			 const struct boot_iso_network *network, GError **error)
+			 const struct boot_iso_network *network, const char *publisher,
+			 GError **error)
 {
 	GString *line = g_string_sized_new(2 * SCRIPT_ARGUMENTS_MAX);
 	char mac[MAC_TEXT];
@@ -28,6 +38,8 @@ char *boot_iso_arguments(const char *arguments, struct mac interface,
 	mac_print(interface, mac);
 	g_strdelimit(mac, ":", '-');
 	g_string_append_printf(line, " boot_method=vmedia BOOTIF=01-%s", mac);
+	if (publisher)
+		g_string_append_printf(line, " ir_pub_id=%s", publisher);
 	if (network->address)
 		g_string_append_printf(line, " inox-address=%s/%u", network->address,
 				       network->prefix);
@@ -74,7 +86,7 @@ static bool find_places(const uint8_t *iso, size_t length, uint64_t offsets[BOOT
 			}
 	}
 	for (unsigned p = 0; p < BOOT_ISO_PLACES; p++)
-		if (found[p] != 1)
+		if (found[p] != 1 && (p != PLACE_NETWORK || found[p] > 1))
 			return inox_error_set(error, INOX_ERROR_INVALID,
 					      "the ramdisk's ISO has the place '%s' %u times "
 					      "instead of once: was it made by inox-ramdisk --iso?",
@@ -142,6 +154,62 @@ static bool set_agent(struct boot_iso_fill *f, const struct secret *token, GErro
 	return good;
 }
 
+static bool set_network(struct boot_iso_fill *f, uint64_t offset, const char *json, GError **error)
+{
+	const char *text = json && *json ? json : "{}";
+
+	/* Before sector 16 there is no file. */
+	if (offset == 0 && text == json)
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"the node has network_data, and the ramdisk's ISO has no place "
+			"for them: make it anew with inox-ramdisk --iso");
+	return offset == 0 || set_place(f, PLACE_NETWORK, text, strlen(text), '\n', error);
+}
+
+/* A descriptor with another label and publisher; in Joliet's they are big-endian UCS-2. */
+static void set_descriptor(struct boot_iso_fill *f, unsigned piece, const uint8_t *sector,
+			   uint64_t offset, const char *publisher)
+{
+	const struct {
+		size_t at, size;
+		const char *text;
+	} fields[] = {{LABEL_AT, LABEL_SIZE, CONFIG_LABEL},
+		      {PUBLISHER_AT, PUBLISHER_SIZE, publisher}};
+	unsigned wide = sector[0] == DESCRIPTOR_JOLIET ? 2 : 1;
+	char *bytes = g_memdup2(sector, SECTOR);
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(fields); i++)
+		for (size_t c = 0; c < fields[i].size / wide; c++) {
+			char *to = bytes + fields[i].at + c * wide;
+
+			if (wide == 2)
+				*to++ = '\0';
+			*to = c < strlen(fields[i].text) ? fields[i].text[c] : ' ';
+		}
+	f->places[piece].offset = offset;
+	f->places[piece].length = SECTOR;
+	f->places[piece].bytes = bytes;
+}
+
+/* Sector 16 is the first descriptor of an ISO 9660 volume; what has none is nothing that was checked to be
+ * one, and stays as it is. */
+static void set_label(struct boot_iso_fill *f, const uint8_t *iso, size_t length,
+		      const char *publisher)
+{
+	unsigned piece = BOOT_ISO_PLACES;
+
+	for (size_t at = 16 * SECTOR; at + SECTOR <= length && piece < BOOT_ISO_PIECES;
+	     at += SECTOR) {
+		uint8_t type = iso[at];
+
+		if (memcmp(iso + at + 1, "CD001", 5) != 0 || type == DESCRIPTOR_LAST)
+			return;
+		if (type == DESCRIPTOR_PRIMARY || type == DESCRIPTOR_JOLIET)
+			set_descriptor(f, piece++, iso + at, at, publisher);
+	}
+}
+
 bool boot_iso_fill(const uint8_t *iso, size_t length, const struct boot_iso_boot *boot,
 		   struct boot_iso_fill *ret, GError **error)
 {
@@ -151,8 +219,11 @@ bool boot_iso_fill(const uint8_t *iso, size_t length, const struct boot_iso_boot
 	if (!find_places(iso, length, offsets, error) ||
 	    !set_loader(&f, PLACE_ISOLINUX, boot->arguments, error) ||
 	    !set_loader(&f, PLACE_GRUB, boot->arguments, error) || !set_node(&f, boot, error) ||
-	    !set_agent(&f, boot->token, error))
+	    !set_agent(&f, boot->token, error) ||
+	    !set_network(&f, offsets[PLACE_NETWORK], boot->network_data, error))
 		return false;
+	if (boot->publisher)
+		set_label(&f, iso, length, boot->publisher);
 	for (unsigned p = 0; p < BOOT_ISO_PLACES; p++)
 		f.places[p].offset = offsets[p];
 	*ret = f;
@@ -162,7 +233,7 @@ bool boot_iso_fill(const uint8_t *iso, size_t length, const struct boot_iso_boot
 
 void boot_iso_fill_clear(struct boot_iso_fill *f)
 {
-	for (unsigned p = 0; p < BOOT_ISO_PLACES; p++) {
+	for (unsigned p = 0; p < BOOT_ISO_PIECES; p++) {
 		if (f->places[p].bytes)
 			explicit_bzero(f->places[p].bytes, f->places[p].length);
 		g_clear_pointer(&f->places[p].bytes, g_free);

@@ -17,11 +17,12 @@
 #define BOOT_ISO_LIMIT (512 * 1024 * 1024)
 
 /* Constant, name, size: as in tools/ramdisk/inox-ramdisk. */
-#define BOOT_ISO_PLACE_LIST(X)                                  \
-	X(PLACE_ISOLINUX, "isolinux.cfg", 4096) /* BIOS */      \
-	X(PLACE_GRUB, "grub.cfg", 4096)         /* UEFI */      \
-	X(PLACE_NODE, "node.img", 4096)         /* our agent */ \
-	X(PLACE_AGENT, "agent.conf", 2048)      /* the stock agent */
+#define BOOT_ISO_PLACE_LIST(X)                                             \
+	X(PLACE_ISOLINUX, "isolinux.cfg", 4096)      /* BIOS */            \
+	X(PLACE_GRUB, "grub.cfg", 4096)              /* UEFI */            \
+	X(PLACE_NODE, "node.img", 4096)              /* our agent */       \
+	X(PLACE_AGENT, "agent.conf", 2048)           /* the stock agent */ \
+	X(PLACE_NETWORK, "network_data.json", 32768) /* cloud tools; older ISOs lack it */
 
 enum boot_iso_place {
 #define BOOT_ISO_CONSTANT(constant, name, size) constant,
@@ -30,13 +31,16 @@ enum boot_iso_place {
 		BOOT_ISO_PLACES
 };
 
-/* What goes where; holds the token, so that it is wiped when it is cleared. */
+/* The places, and the two descriptors of the volume, which hold its label (ECMA-119 8.4, and Joliet's). */
+#define BOOT_ISO_PIECES (BOOT_ISO_PLACES + 2)
+
+/* What goes where; holds the token, so that it is wiped when it is cleared.  Length 0: nothing. */
 struct boot_iso_fill {
 	struct {
 		uint64_t offset;
 		size_t length;
 		char *bytes;
-	} places[BOOT_ISO_PLACES];
+	} places[BOOT_ISO_PIECES];
 };
 
 /* How the machine gets its address. */
@@ -48,19 +52,25 @@ struct boot_iso_network {
 };
 
 /* The kernel arguments of an ISO: `arguments` as made by script_arguments(), where the machine finds its
- * media, interface and address.  They may hold the token: secret_wipe_text() frees them.  LIMIT if the kernel would cut the line. */
+ * media, interface and address, and, if not NULL, the `publisher` of its volume.  They may hold the token: secret_wipe_text() frees them.  LIMIT if the kernel would cut the line. */
 char *boot_iso_arguments(const char *arguments, struct mac interface,
-			 const struct boot_iso_network *network, GError **error);
+			 const struct boot_iso_network *network, const char *publisher,
+			 GError **error);
 
 /* What one boot's ISO is to hold. */
 struct boot_iso_boot {
 	const char *arguments;      /* of the kernel */
 	const struct secret *token; /* NULL: the agent gets it in another way */
 	bool stock;                 /* the agent may be one that is not ours */
+	const char *network_data;   /* JSON; "" or NULL: none */
+	const char *publisher;      /* of the volume, with network_data for a stock ramdisk */
 };
 
 /* Finds the places and makes what goes into them.  `iso` is only looked at.  Fills *ret on success only;
- * the caller clears it.  INVALID if it is no ISO with these places. */
+ * the caller clears it.  INVALID if it is no ISO with these places.
+ *
+ * A stock ramdisk reads network_data.json of a volume labelled "config-2" whose publisher is what the kernel
+ * argument ir_pub_id names (agent-protocol 5.5), so the label and publisher of such an ISO are changed. */
 bool boot_iso_fill(const uint8_t *iso, size_t length, const struct boot_iso_boot *boot,
 		   struct boot_iso_fill *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void boot_iso_fill_clear(struct boot_iso_fill *f);

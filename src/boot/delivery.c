@@ -13,6 +13,12 @@ struct interfaces {
 	unsigned count;
 };
 
+/* Of a message that was made, not decoded, a text may be NULL. */
+static const char *text_of(const char *text)
+{
+	return text ? text : "";
+}
+
 static bool parse_macs(const char *text, struct interfaces *ret, GError **error)
 {
 	g_auto(GStrv) words = g_strsplit(text, ",", -1);
@@ -31,12 +37,6 @@ static bool parse_macs(const char *text, struct interfaces *ret, GError **error)
 			return false;
 	*ret = found;
 	return true;
-}
-
-/* Of a message that was made, not decoded, a text may be NULL. */
-static const char *text_of(const char *text)
-{
-	return text ? text : "";
 }
 
 static bool check_path(const char *path, GError **error)
@@ -75,6 +75,12 @@ static char *name_of_mac(const char *folder, struct mac mac)
 static bool may_be_stock(const struct message_boot_publish *m)
 {
 	return m->transport != TRANSPORT_PSK;
+}
+
+/* The ISO is what cloud tools of a stock ramdisk take their network from. */
+static bool is_config(const struct message_boot_publish *m)
+{
+	return may_be_stock(m) && *text_of(m->network_data);
 }
 
 static bool put_token(const struct shelf *s, const struct message_boot_publish *m, GError **error)
@@ -196,9 +202,13 @@ static bool prepare_media(const struct shelf *s, const struct script_site *site,
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "[boot]media_prefix %u is none of an IPv4 address",
 				      site->prefix);
-	char *line = boot_iso_arguments(arguments, interfaces->mac[0], &network, error);
-	const struct boot_iso_boot boot = {
-		.arguments = line, .token = m->token, .stock = may_be_stock(m)};
+	char *line = boot_iso_arguments(arguments, interfaces->mac[0], &network,
+					is_config(m) ? m->node.s : NULL, error);
+	const struct boot_iso_boot boot = {.arguments = line,
+					   .token = m->token,
+					   .stock = may_be_stock(m),
+					   .network_data = m->network_data,
+					   .publisher = is_config(m) ? m->node.s : NULL};
 	bool good = line && publish_media(s, site, m, &boot, interfaces, address, fixed, error);
 
 	secret_wipe_text(line);

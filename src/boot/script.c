@@ -22,8 +22,9 @@
 #define SHOWN 64
 
 /* Arguments that the template sets: a caller's value for one of them would make two. */
-static const char *const reserved[] = {"inox-node", "inox-epoch", "inox-transport", "ipa-api-url",
-				       "initrd",    "bootif",     "ipa-agent-token"};
+static const char *const reserved[] = {"inox-node",       "inox-epoch", "inox-transport",
+				       "ipa-api-url",     "initrd",     "bootif",
+				       "ipa-agent-token", "ir_pub_id",  "boot_method"};
 
 static bool consists_of(const char *text, const char *set)
 {

@@ -143,12 +143,12 @@ static bool dav_put_filled(const struct shelf *s, const char *name, const char *
 	const char *data = g_bytes_get_data(bytes, &length);
 	g_autofree char *copy = g_memdup2(data, length);
 
-	for (unsigned p = 0; p < BOOT_ISO_PLACES; p++)
+	for (unsigned p = 0; p < BOOT_ISO_PIECES; p++)
 		memcpy(copy + fill->places[p].offset, fill->places[p].bytes,
 		       fill->places[p].length);
 	bool good = dav_put(s, name, what, copy, length, error);
 
-	for (unsigned p = 0; p < BOOT_ISO_PLACES; p++)
+	for (unsigned p = 0; p < BOOT_ISO_PIECES; p++)
 		explicit_bzero(copy + fill->places[p].offset, fill->places[p].length);
 	return good;
 }

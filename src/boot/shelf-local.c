@@ -80,7 +80,7 @@ static bool write_content(int fd, const struct content *c)
 {
 	if (!write_all(fd, c->bytes, c->length))
 		return false;
-	for (unsigned p = 0; c->fill && p < BOOT_ISO_PLACES; p++)
+	for (unsigned p = 0; c->fill && p < BOOT_ISO_PIECES; p++)
 		if (lseek(fd, (off_t)c->fill->places[p].offset, SEEK_SET) < 0 ||
 		    !write_all(fd, c->fill->places[p].bytes, c->fill->places[p].length))
 			return false;

@@ -318,12 +318,13 @@ static bool act_publish(struct act *a, GError **error)
 	p->address = g_strdup(a->n->agent_address);
 	p->path = g_strdup(a->f.path);
 	p->api_url = a->f.active ? config_agent_api_url(a->c->config) : NULL;
-	if (!read_transport(a, &transport, error) || !boot_call_fill(a->c->config, a->n, p, error))
+	if (!read_transport(a, &transport, error))
 		return false;
 	p->transport = (uint32_t)transport;
 	p->media = deployment_uses_media(a->n);
 	p->macs = list_macs(a, true, error);
-	if (!p->macs || (!a->f.by_lookup && !(p->token = open_token(a, error))))
+	if (!p->macs || !boot_call_fill(a->c->config, a->n, p, error) ||
+	    (!a->f.by_lookup && !(p->token = open_token(a, error))))
 		return false;
 	return ask(a, ROLE_BOOT, false, &m, BOOT_TIMEOUT_S, error);
 }

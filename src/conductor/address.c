@@ -3,8 +3,11 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "deployment.h"
 #include "errors.h"
+#include "identity_check.h"
 #include "jsons.h"
+#include "port.h"
 
 /* Looking further than this for a free address would hold the transaction for too long. */
 #define TRIES_MOST 65536
@@ -120,11 +123,47 @@ static char *assign_from_pool(struct store *s, const struct address_pool *pool,
 	return NULL;
 }
 
+bool address_find_own(const struct config *conf, const struct node *n, struct mac mac,
+		      struct network_address *ret, GError **error)
+{
+	const char *wanted = json_peek_string(n->driver_info, "agent_address");
+	enum agent_transport transport;
+
+	if (!deployment_transport(n, config_text(conf, OPTION_agent_transport), &transport, error))
+		return false;
+	/* The transport psk is our agent's own; what a stock ramdisk can set up is its matter. */
+	return network_data_find(n->network_data, mac, wanted, transport == TRANSPORT_PSK, ret,
+				 error);
+}
+
+/* By the port that gets the address. */
+static bool address_of_network_data(struct store *s, const struct config *conf,
+				    const struct node *n, struct network_address *ret,
+				    GError **error)
+{
+	if (json_object_size(n->network_data) == 0)
+		return true;
+	g_autoptr(GPtrArray) ports = identity_ports(s, n, error);
+
+	if (!ports)
+		return false;
+	if (ports->len == 0)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "the node has no port to boot from");
+	return address_find_own(conf, n, ((const struct port *)ports->pdata[0])->address, ret,
+				error);
+}
+
 char *address_assign(struct store *s, const struct config *conf, const struct address_pool *pool,
 		     const struct node *n, GError **error)
 {
-	const char *fixed = json_peek_string(n->driver_info, "agent_address");
+	struct network_address own = {.prefix = 0};
 	g_autofree char *address = NULL;
+
+	if (deployment_uses_media(n) && !address_of_network_data(s, conf, n, &own, error))
+		return NULL;
+	const char *fixed =
+		*own.address ? own.address : json_peek_string(n->driver_info, "agent_address");
 
 	if (!fixed)
 		address = assign_from_pool(s, pool, n, error);

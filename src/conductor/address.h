@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "config.h"
+#include "network_data.h"
 #include "node.h"
 #include "store.h"
 
@@ -16,7 +17,11 @@ struct address_pool {
 
 /* "" is no pool.  INVALID says what does not fit. */
 bool address_pool_parse(const char *text, struct address_pool *ret_pool, GError **error);
-/* The address for the node's next boot: driver_info.agent_address, else one of the pool that no other node
+/* What network_data says of the interface with `mac`; all zeroes if it says nothing.  INVALID. */
+bool address_find_own(const struct config *conf, const struct node *n, struct mac mac,
+		      struct network_address *ret, GError **error);
+/* The address for the node's next boot: with virtual media that of network_data, else
+ * driver_info.agent_address, else one of the pool that no other node
  * has (each node begins to look at its own place, so it mostly gets the same one).  The caller frees it.
  * NULL with INVALID, CONFLICT, LIMIT (pool exhausted), or DENIED outside [agent]allowed_networks. */
 char *address_assign(struct store *s, const struct config *conf, const struct address_pool *pool,

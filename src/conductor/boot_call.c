@@ -1,6 +1,29 @@
 #include "boot_call.h"
 
+#include <string.h>
+
+#include "address.h"
+#include "jsons.h"
 #include "ramdisk.h"
+
+/* network_data of the node goes before what the site says of the network. */
+static bool fill_network(const struct config *conf, const struct node *n,
+			 struct message_boot_publish *p, GError **error)
+{
+	g_autofree char *first = g_strndup(p->macs, strcspn(p->macs, ","));
+	struct network_address own;
+	struct mac mac;
+
+	if (json_object_size(n->network_data) == 0)
+		return true;
+	if (!mac_parse(first, &mac, error) || !address_find_own(conf, n, mac, &own, error))
+		return false;
+	p->network_data = json_print_compact(n->network_data);
+	p->prefix = own.prefix;
+	p->gateway = g_strdup(own.gateway);
+	p->nameserver = g_strdup(own.nameserver);
+	return true;
+}
 
 bool boot_call_fill(const struct config *conf, const struct node *n, struct message_boot_publish *p,
 		    GError **error)
@@ -13,6 +36,8 @@ bool boot_call_fill(const struct config *conf, const struct node *n, struct mess
 	p->ramdisk = g_strdup(r.initrd);
 	p->iso = g_strdup(r.iso);
 	p->on_command_line = r.on_command_line;
+	if (p->media && !fill_network(conf, n, p, error))
+		return false;
 	p->arguments =
 		ramdisk_arguments(n, config_text(conf, OPTION_agent_kernel_append_params), error);
 	return p->arguments != NULL;

@@ -753,12 +753,12 @@ static void test_media_arguments(void)
 	struct mac mac;
 
 	g_assert_true(mac_parse(MAC, &mac, NULL));
-	g_autofree char *line = boot_iso_arguments("a", mac, &v6, NULL);
+	g_autofree char *line = boot_iso_arguments("a", mac, &v6, NULL, NULL);
 
 	g_assert_cmpstr(line, ==,
 			"a boot_method=vmedia BOOTIF=01-52-54-00-77-02-10 "
 			"inox-address=fd77::10/64");
-	g_assert_null(boot_iso_arguments(full, mac, &v6, &error));
+	g_assert_null(boot_iso_arguments(full, mac, &v6, NULL, &error));
 	g_assert_error(error, INOX_ERROR, INOX_ERROR_LIMIT);
 }
 
