@@ -14,6 +14,7 @@
 #include "errors.h"
 #include "limit.h"
 #include "log.h"
+#include "log_ring.h"
 #include "routes.h"
 
 #define CONNECTIONS 32
@@ -155,6 +156,7 @@ int agent_main(int argc, char **argv, const struct step *extra)
 	g_autoptr(GError) error = NULL;
 
 	log_setup("inox-agent", LOG_LEVEL_INFO);
+	log_ring_start();
 	secret_forbid_dumps();
 	if (!agent_options_read(&a.options, argc, argv, &error)) {
 		fprintf(stderr, "inox-agent: %s\n", error->message);

@@ -20,6 +20,13 @@ void log_setup(const char *program, enum log_level most)
 	log_most = most;
 }
 
+static void (*log_keep)(const char *line, size_t length);
+
+void log_also_to(void (*keep)(const char *line, size_t length))
+{
+	log_keep = keep;
+}
+
 static bool is_plain(const char *text)
 {
 	if (!*text)
@@ -76,6 +83,8 @@ void log_write(enum log_level level, const char *object, const char *message,
 	/* One write, so that lines of several processes do not mix; a full pipe loses the line. */
 	ssize_t written = write(STDERR_FILENO, line->str, line->len);
 	(void)written;
+	if (log_keep)
+		log_keep(line->str, line->len);
 }
 
 char *log_clean_text(const char *text, size_t length, size_t limit)

@@ -48,6 +48,10 @@ void log_write(enum log_level level, const char *object, const char *message,
 /* The process's name in each line, and the highest level that is written (default: info). */
 void log_setup(const char *program, enum log_level most);
 
+/* Each line that is written goes to `keep` too, with its line feed; from any thread, so it locks what it needs.  NULL:
+ * nowhere else. */
+void log_also_to(void (*keep)(const char *line, size_t length));
+
 /* Copies at most `limit` bytes of `text`, with control characters, invalid UTF-8 and DEL replaced by
  * '?': for text from a machine that a person will see.  The caller frees the result. */
 char *log_clean_text(const char *text, size_t length, size_t limit);

@@ -2,7 +2,9 @@
 
 The machine has QEMU's own network: two ports of 127.0.0.1 lead to its agent and to its SSH server.
 """
+import base64
 import http.client
+import io
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 
 import pytest
@@ -128,6 +131,13 @@ def ramdisk(build, module_folder):
 def test_a_rescued_machine_lets_in_who_has_the_password(folder, ramdisk, spawn):
     machine = Machine(folder, ramdisk, spawn)
     machine.wait_agent()
+    # The kernel logs its command line, which has the token here.
+    logs = json.dumps(machine.run("log.collect_system_logs")[1])
+    archive = base64.b64decode(json.loads(logs)["command_result"]["system_logs"])
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as members:
+        texts = {m.name: members.extractfile(m).read().decode() for m in members}
+    assert f"ipa-agent-token={'*' * 43}" in texts["dmesg"] and "eth0" in texts["ip_addr"] and "devtmpfs" in texts["mount"]
+    assert not [name for name, text in texts.items() if TOKEN in text]
     # Nobody is let in before: no prompt, no SSH server.
     assert machine.ssh("id").returncode == 255
     assert "login:" not in machine.console()

@@ -1,15 +1,19 @@
 """inox-agent as a conductor sees it: captured exchanges with the stock agent, tokens, the busy rule, long
 polls, the secure channel, and that it never dials."""
+import base64
 import hashlib
 import hmac
 import http.client
+import io
 import json
+import os
 import pathlib
 import re
 import shutil
 import socket
 import ssl
 import subprocess
+import tarfile
 
 import pytest
 
@@ -436,6 +440,37 @@ def test_rescue_while_a_command_runs_is_refused(agent):
     assert a.run("deploy.execute_deploy_step", STEP)[0] == 200
     assert a.run("rescue.finalize_rescue", {"rescue_password": PASSWORD_HASH, "hashed": True})[0] == 409
     assert not (a.root / "etc/.rescued").exists()
+
+
+def unpack_logs(command):
+    assert command["command_status"] == "SUCCEEDED", command
+    (name, text), = command["command_result"].items()
+    assert name == "system_logs" and len(text) <= 192 * 1024 and "\n" not in text
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(text)), mode="r:gz") as archive:
+        return {m.name: archive.extractfile(m).read() for m in archive}
+
+
+def test_logs_are_collected_without_the_token(agent):
+    a = agent(program="src/agent/inox-agent", cmdline="quiet")
+    logs = a.root / "var/log"
+    logs.mkdir(parents=True)
+    (logs / "boot").write_text(f"first\nCommand line: quiet ipa-agent-token={'s' * 43} x\n({TOKEN})\nlast\n")
+    (logs / "large").write_text("x" * 100 + "\n" + "0123456789\n" * 100000)
+    (logs / "folder").mkdir()
+    (logs / "link").symlink_to(a.token_file)
+    members = unpack_logs(a.run("log.collect_system_logs", wait=True)[1])
+    assert list(members)[:3] == ["journal", "ip_addr", "lsblk"]
+    assert set(members) >= {"meminfo", "ps", "log/boot", "log/large"} and not {"log/folder", "log/link"} & set(members)
+    assert b"command accepted" in members["journal"] and b"collect_system_logs" in members["journal"]
+    assert members["log/boot"].decode() == f"first\nCommand line: quiet ipa-agent-token={'*' * 43} x\n({'*' * 43})\nlast\n"
+    assert members["log/large"].startswith(b"0123456789\n") and len(members["log/large"]) <= 256 * 1024
+    json.loads(members["ip_addr"])
+    # What does not compress is cut until it fits; the end stays.
+    (logs / "noise").write_text(base64.b64encode(os.urandom(600_000)).decode() + "the end")
+    members = unpack_logs(a.run("log.collect_system_logs", wait=True)[1])
+    assert members["log/noise"].endswith(b"the end") and 10_000 < len(members["log/noise"]) < 256 * 1024
+    assert b"last" in members["log/boot"]
+    assert a.run("log.collect_system_logs", {"what": "all"})[0] == 400
 
 
 def test_termination_cancels_a_running_step(agent):
