@@ -111,6 +111,29 @@ static bool fold_and_commit(struct request *rq, const struct event *ev, GError *
 	return true;
 }
 
+/* Folds into the row as it was read.  Mostly nothing is to be written, and no lock is taken.  CONFLICT: the row
+ * has moved meanwhile, and nothing was written. */
+static bool fold_and_write(struct request *rq, const struct event *ev, GError **error)
+{
+	struct store *s = rq->api->store;
+	attr_set changed = {0};
+
+	if (!node_fold(rq->node, ev, changed, error))
+		return false;
+	if (!changed[0] && !changed[1])
+		return true;
+	if (!store_begin(s, error))
+		return false;
+	if (!store_node_update(s, rq->node, changed, error)) {
+		store_rollback(s);
+		return false;
+	}
+	if (!store_commit(s, error))
+		return false;
+	rq->api->poke(rq->api->poke_ctx, rq->node->uuid.s);
+	return true;
+}
+
 /* ---- look-up */
 
 static const enum provision_state lookup_states[] = {
@@ -376,35 +399,43 @@ static bool check_heartbeat(const struct request *rq, const struct heartbeat *h,
 	       check_certificate(rq, h, error);
 }
 
-/* An agent of a boot that is over still runs: that is for the operator, in the node's flow. */
+/* An agent of a boot that is over still runs: that is for the operator, in the node's flow.  If the row moves
+ * meanwhile, its next heartbeat is noted. */
 static void note_old_token(struct request *rq)
 {
 	g_autoptr(GError) ignored = NULL;
-
-	rq->api->agent_calls[AGENT_CALL_OLD_TOKEN]++;
-	if (!begin_again(rq, &ignored)) {
-		store_rollback(rq->api->store);
-		return;
-	}
 	const struct event ev = event_of(rq, EVENT_AGENT_OLD_TOKEN);
 
-	(void)!fold_and_commit(rq, &ev, &ignored);
+	rq->api->agent_calls[AGENT_CALL_OLD_TOKEN]++;
+	(void)!fold_and_write(rq, &ev, &ignored);
+}
+
+static bool fold_heartbeat_again(struct request *rq, const struct heartbeat *h, struct event *ev,
+				 GError **error)
+{
+	if (begin_again(rq, error) && check_heartbeat(rq, h, error)) {
+		ev->epoch = (uint64_t)rq->node->boot_epoch;
+		return fold_and_commit(rq, ev, error);
+	}
+	store_rollback(rq->api->store);
+	return false;
 }
 
 static bool take_heartbeat(struct request *rq, const struct heartbeat *h, GError **error)
 {
 	g_autofree char *url = callback_print(&h->callback);
-
-	if (!begin_again(rq, error) || !check_heartbeat(rq, h, error)) {
-		store_rollback(rq->api->store);
-		return false;
-	}
+	g_autoptr(GError) reason = NULL;
 	struct event ev = event_of(rq, EVENT_AGENT_HEARTBEAT);
 
 	ev.version = h->version;
 	ev.agent_url = url;
 	ev.pin = *h->pin ? h->pin : NULL;
-	return fold_and_commit(rq, &ev, error);
+	if (fold_and_write(rq, &ev, &reason))
+		return true;
+	if (g_error_matches(reason, INOX_ERROR, INOX_ERROR_CONFLICT))
+		return fold_heartbeat_again(rq, h, &ev, error);
+	g_propagate_error(error, g_steal_pointer(&reason));
+	return false;
 }
 
 bool agent_heartbeat(struct request *rq, GError **error)
