@@ -16,6 +16,8 @@
 #include "verifier.h"
 
 #define MASK "******"
+/* Three times the longest pause between two heartbeats at its default. */
+#define OLD_AGENT_SHOWN SPAN_SECONDS(900)
 
 static bool not_found(GError **error)
 {
@@ -399,7 +401,8 @@ static bool check_heartbeat(const struct request *rq, const struct heartbeat *h,
 	       check_certificate(rq, h, error);
 }
 
-/* An agent of a boot that is over still runs: that is for the operator, in the node's flow.  If the row moves
+/* An agent of a boot that is over still runs: that is for the operator, in the node's flow; where none is under
+ * way there is no row to write it to, and the last time is remembered here.  If the row moves
  * meanwhile, its next heartbeat is noted. */
 static void note_old_token(struct request *rq)
 {
@@ -407,7 +410,29 @@ static void note_old_token(struct request *rq)
 	const struct event ev = event_of(rq, EVENT_AGENT_OLD_TOKEN);
 
 	rq->api->agent_calls[AGENT_CALL_OLD_TOKEN]++;
+	g_hash_table_insert(rq->api->old_agents, g_strdup(rq->node->uuid.s),
+			    g_memdup2(&ev.now, sizeof(ev.now)));
 	(void)!fold_and_write(rq, &ev, &ignored);
+}
+
+void agents_show_old(struct request *rq)
+{
+	const struct wall *at = g_hash_table_lookup(rq->api->old_agents, rq->node->uuid.s);
+	char text[WALL_TEXT];
+
+	if (!at || wall_reached(wall_add(*at, OLD_AGENT_SHOWN), wall_now()))
+		return;
+	wall_print(*at, text);
+	json_object_set_new(rq->reply, "old_agent_at", json_string(text));
+	if (json_object_get(rq->reply, "why"))
+		return;
+	g_autofree char *why = g_strdup_printf(
+		"Nothing is under way; but an agent of an earlier boot still runs: its heartbeat "
+		"of %s was refused, as its token is dead. Look whether the machine was switched "
+		"off, or whether another one has its address.",
+		text);
+
+	json_object_set_new(rq->reply, "why", json_string(why));
 }
 
 static bool fold_heartbeat_again(struct request *rq, const struct heartbeat *h, struct event *ev,

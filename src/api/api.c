@@ -21,7 +21,9 @@ struct api *api_new(struct loop *l, const struct config *c, struct store *s,
 			  .poke = poke,
 			  .poke_ctx = ctx,
 			  .started = wall_now(),
-			  .answered = g_hash_table_new(NULL, NULL)};
+			  .answered = g_hash_table_new(NULL, NULL),
+			  .old_agents =
+				  g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free)};
 	a->server = http_server_new(l, &options, request_dispatch, a);
 	return a;
 }
@@ -37,5 +39,6 @@ void api_free(struct api *a)
 		return;
 	http_server_free(a->server);
 	g_hash_table_unref(a->answered);
+	g_hash_table_unref(a->old_agents);
 	g_free(a);
 }

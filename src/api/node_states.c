@@ -383,5 +383,6 @@ bool node_flow_show(struct request *rq, GError **error)
 {
 	(void)error;
 	rq->reply = node_flow_view(rq->node, wall_now());
+	agents_show_old(rq);
 	return true;
 }

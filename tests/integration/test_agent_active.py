@@ -120,7 +120,7 @@ def api():
 
 class Agent:
     def __init__(self, build, folder, spawn, url, cmdline="", boot_token=None, transport=None, port=None,
-                 wrapper=(), listen="127.0.0.1"):
+                 wrapper=(), listen="127.0.0.1", config=None):
         self.root = folder / "root"
         if not self.root.exists():
             shutil.copytree(ROOT, self.root, symlinks=True)
@@ -132,7 +132,8 @@ class Agent:
         (self.root / "proc/cmdline").write_text(
             f"quiet ipa-api-url={url} {cmdline} {f'inox-transport={transport}' if transport else ''}")
         self.process = spawn([*wrapper, build / "tests/integration/inox-agent-lab", "--root", self.root,
-                              "--listen", f"{listen}:{self.port}"], "agent")
+                              "--listen", f"{listen}:{self.port}", *(["--config", config] if config else [])],
+                             "agent")
         self.process.wait_log("agent listens")
 
     def ask(self, method, path, body=None, token=TOKEN, cafile=None, wait=False):
@@ -546,6 +547,25 @@ def test_arguments_without_meaning_are_named_once(api, agent):
     assert len(lines) == 1
     assert "ipa-inspection-callback-url,ipa-inspection-collectors" in lines[0]
     assert "secretive" not in a.process.log() and "token-required" not in lines[0]
+
+
+@pytest.mark.parametrize("said", ["true", "false", "1", "no"])
+@pytest.mark.parametrize("where", ["kernel", "file", "look-up"])
+def test_a_token_is_required_whoever_says_otherwise(api, agent, folder, where, said):
+    truth = said in ("true", "1")
+    fake = api(lookups=[looked_up(**({"agent_token_required": truth} if where == "look-up" else {}))])
+    config = folder / "agent.conf"
+    config.write_text(f"[DEFAULT]\nagent_token_required = {said}\n")
+    a = agent(fake.url, cmdline=f"ipa-agent-token-required={said}" if where == "kernel" else "",
+              config=config if where == "file" else None)
+    fake.wait_for("heartbeat", 1)
+    assert a.run("standby.sync", token=None)[0] == 401
+    assert a.run("standby.sync", token="")[0] == 401
+    assert a.run("standby.sync", token=OTHER)[0] == 401
+    assert a.ask("GET", "/v1/commands/", token=None)[0] == 401
+    assert a.run("standby.sync")[0] == 200
+    assert fake.of("heartbeat")[0]["body"]["agent_token"] == TOKEN
+    assert "token-required" not in a.process.log() and "token_required" not in a.process.log(), "it is known"
 
 
 # ---- with the control plane of this project

@@ -2,6 +2,7 @@
 import base64
 import concurrent.futures
 import json
+import os
 import pathlib
 import sqlite3
 import subprocess
@@ -370,7 +371,148 @@ def test_the_token_of_an_earlier_boot_is_refused_counted_and_shown(plane):
     assert new not in ("******", old) and plane.beat(node, new).status == 202
 
 
+def test_an_agent_that_outlived_its_boot_is_seen_where_nothing_is_under_way(start_inoxd, module_folder):  # noqa: F811
+    (module_folder / "alone").mkdir()
+    plane = Plane(start_inoxd, module_folder / "alone")
+    node = plane.node()
+    old = plane.token(node)
+    assert plane.beat(node, old).status == 202
+    plane.api("PUT", f"/v1/nodes/{node.uuid}/states/provision", {"target": "deleted"}, status=202)
+    plane.api.wait_state(node.uuid, "available")
+    flow = f"/v1/nodes/{node.uuid}/flow"
+    assert plane.api("GET", flow).json == {}
+    before, counted = files(plane), plane.metric('inox_api_heartbeats_total{result="old token"}')
+    assert fault(plane.beat(node, "x" * 43)) == "Invalid or missing agent token received."
+    assert plane.api("GET", flow).json == {}, "a wrong token is not an old one"
+    assert fault(plane.beat(node, old)) == "Invalid or missing agent token received."
+    assert plane.metric('inox_api_heartbeats_total{result="old token"}') == counted + 1
+    shown = plane.api("GET", flow).json
+    assert set(shown) == {"why", "old_agent_at"} and "an agent of an earlier boot still runs" in shown["why"]
+    said = subprocess.run([plane.api.process.program.parent.parent / "cli/inox", "why", node.uuid], text=True,
+                          env={"INOX_URL": plane.api.url}, capture_output=True, check=True).stdout
+    assert said.strip() == shown["why"]
+    assert files(plane) == before, "nothing is written for it"
+
+
+# ---- what is refused writes nothing; what changes nothing takes no lock
+
+def files(plane):
+    """Every byte of the database and of its write-ahead log."""
+    return {p.name: p.read_bytes() for p in plane.api.process.state.glob("inox.sqlite*") if not p.name.endswith("-shm")}
+
+
+@pytest.fixture(scope="module")
+def quiet(start_inoxd, module_folder):  # noqa: F811
+    """A control plane that dials nobody: no agent has called."""
+    (module_folder / "quiet").mkdir()
+    return Plane(start_inoxd, module_folder / "quiet")
+
+
+BAD_LOOKUPS = [
+    "", "?addresses=", "?addresses=,,,", "?addresses=zz", "?addresses=52:54:00:ff:ff:ff", "?node_uuid=x", "?node_uuid=",
+    "?node_uuid=6f1c0ae4-0000-4000-8000-0123456789ab", "?bogus=1", "?addresses=52:54:00:ff:ff:ff&addresses=52:54:00:ff:ff:fe",
+    "?addresses=%00", "?addresses=" + ",".join(f"52:54:00:aa:{i // 256:02x}:{i % 256:02x}" for i in range(400)),
+    "?addresses=" + "a" * 8000, "?node_uuid=" + "6" * 8000, "?addresses=%zz", "?node_uuid=UUID", "?node_uuid=UUID&addresses=x",
+    "?node_uuid=UUID&addresses=52:54:00:ff:ff:ff",
+]
+
+
+@pytest.mark.parametrize("number", range(len(BAD_LOOKUPS)))
+def test_a_bad_lookup_is_refused_and_writes_nothing(quiet, bootless, number):
+    plane = quiet
+    before, rows = files(plane), plane.row(bootless)
+    for version in (LATEST, "1.22", "1.62"):
+        answer = plane.api("GET", "/v1/lookup" + BAD_LOOKUPS[number].replace("UUID", bootless.uuid), version=version)
+        if version == "1.22" and "UUID" in BAD_LOOKUPS[number]:
+            assert answer.status == 200 and answer.json["config"]["agent_token"] is None
+        else:
+            assert answer.status in (400, 404, 414, 431), answer.text
+    assert files(plane) == before and plane.row(bootless) == rows and rows["agent_token"] is None
+
+
+@pytest.fixture(scope="module")
+def bootless(quiet):
+    """A node whose token nobody has asked for yet."""
+    return quiet.node()
+
+
+def test_a_bad_heartbeat_leaves_every_byte_of_the_database(quiet):
+    plane, called = quiet, quiet.node()
+    called.token = plane.token(called)
+    before = files(plane)
+    for body in ({}, {"callback_url": called.url}, {"callback_url": called.url, "agent_token": "x", "agent_version": "9"},
+                 {"callback_url": "http://127.0.0.1:1", "agent_token": called.token, "agent_version": "9"},
+                 {"callback_url": called.url, "agent_token": called.token[:-1], "agent_version": "9"},
+                 {"callback_url": called.url, "agent_token": called.token + "A", "agent_version": "9"},
+                 {"callback_url": called.url, "agent_token": called.token.swapcase(), "agent_version": "9"},
+                 {"callback_url": called.url, "agent_token": "******", "agent_version": "9"},
+                 {"callback_url": called.url, "agent_token": called.token}, "{", "[]", ""):
+        assert plane.api("POST", f"/v1/heartbeat/{called.uuid}", body).status == 400
+    assert files(plane) == before
+
+
+def writer(plane):
+    """Somebody else who has the write lock."""
+    database = sqlite3.connect(plane.api.process.state / "inox.sqlite", isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")
+    return database
+
+
+def test_a_heartbeat_that_changes_nothing_takes_no_lock(plane):
+    node = plane.node()
+    token = plane.token(node)
+    assert plane.beat(node, token).status == 202
+    revision = plane.row(node)["revision"]
+    database = writer(plane)
+    try:
+        # The API has one thread: if this waited for the lock, it would wait for longer than the request may take.
+        for _ in range(3):
+            answer = plane.api.process.api("POST", f"/v1/heartbeat/{node.uuid}", {
+                "callback_url": node.url, "agent_token": token, "agent_version": "9.4.3"}, timeout=5)
+            assert answer.status == 202
+    finally:
+        database.execute("ROLLBACK")
+        database.close()
+    assert plane.row(node)["revision"] >= revision
+
+
+def waits_for_the_lock(pid):
+    """SQLite sleeps between two tries; a process without work waits in epoll."""
+    return pathlib.Path(f"/proc/{pid}/syscall").read_text().split()[0] in ("35", "230")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to see what a process waits for")
+@pytest.mark.parametrize("change, status", [("revision = revision + 1", 202),
+                                            ("revision = revision + 1, agent_verifier = NULL", 400)])
+def test_a_row_that_moves_while_its_first_heartbeat_is_read_is_checked_again(plane, change, status):
+    node = plane.node()
+    token = plane.token(node)
+    database = writer(plane)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(plane.beat, node, token)
+        wait_until(lambda: waits_for_the_lock(plane.api.process.children()["api"]), 5, what="it waits for the lock")
+        database.execute(f"UPDATE nodes SET {change} WHERE uuid = ?", [node.uuid])
+        database.execute("COMMIT")
+        database.close()
+        assert answer.result(15).status == status
+    assert json.loads(plane.row(node)["flow"]).get("called", False) is (status == 202)
+
+
 # ---- configuration
+
+@pytest.mark.parametrize("value", ["true", "false", "True", "0", "sometimes", ""])
+def test_require_agent_token_is_one_warning_and_no_more(start_inoxd, module_folder, value):  # noqa: F811
+    here = Plane(start_inoxd, module_folder, {"DEFAULT": {"require_agent_token": value}})
+    log = here.api.process.log()
+    assert log.count("require_agent_token") == 1 and "do nothing here: [DEFAULT]require_agent_token (line " in log
+    node = here.node()
+    answer = here.look_up(node).json["config"]
+    assert answer["agent_token_required"] is True and len(answer["agent_token"]) == 43
+    bare = here.api("POST", f"/v1/heartbeat/{node.uuid}", {"callback_url": node.url, "agent_version": "9"})
+    assert (bare.status, fault(bare)) == (400, "Agent token is required for heartbeat processing.")
+    assert here.beat(node, answer["agent_token"]).status == 202
+    here.api.process.stop()
+
 
 
 def test_an_active_node_without_a_url_is_not_deployed(start_inoxd, module_folder):  # noqa: F811
