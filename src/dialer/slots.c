@@ -13,8 +13,10 @@
 
 /* Starting a look costs some 100 us with its TLS handshake: one turn stays below 20 ms. */
 #define STARTS_PER_TURN 64
-#define LATE            SPAN_SECONDS(1)
-#define LATE_LOG_EVERY  SPAN_SECONDS(60)
+/* Who is behind the others in order still gets this many, or they would wait for ever in an overload. */
+#define STARTS_OF_EACH 4
+#define LATE           SPAN_SECONDS(1)
+#define LATE_LOG_EVERY SPAN_SECONDS(60)
 /* How long a look may hold a usual slot, and how often that is looked after. */
 #define MOMENT      SPAN_SECONDS(1)
 #define RIPEN_EVERY SPAN_MS(250)
@@ -329,8 +331,11 @@ static void on_pump(void *ctx)
 	}
 	for (enum slot slot = SLOT_NONE + 1; slot < SLOT_COUNT; slot++)
 		if (kinds[slot].is_queue)
+			started += start_waiting(d, slot, STARTS_OF_EACH);
+	for (enum slot slot = SLOT_NONE + 1; slot < SLOT_COUNT; slot++)
+		if (kinds[slot].is_queue && started < STARTS_PER_TURN)
 			started += start_waiting(d, slot, STARTS_PER_TURN - started);
-	if (started == STARTS_PER_TURN)
+	if (started >= STARTS_PER_TURN)
 		pump_soon(d);
 }
 

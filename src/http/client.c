@@ -25,9 +25,6 @@
 #define DEFAULT_TOTAL      SPAN_SECONDS(120)
 #define INTERIM_MAX        4 /* "100 Continue" and the like in front of the answer */
 #define FINGERPRINT_TEXT   65
-/* What an answer may cost beside its body: handshake, header, the framing of chunks and records. */
-#define FRAMING_FACTOR 4
-#define FRAMING_MOST   (256 * 1024)
 
 enum stage { STAGE_CONNECT, STAGE_HANDSHAKE, STAGE_ASK, STAGE_HEAD, STAGE_BODY };
 
@@ -267,7 +264,7 @@ static void fail_connection(struct http_transfer *t)
 	g_autofree char *sentence = why ? g_strdup_printf("%s: %s", what, why) : g_strdup(what);
 
 	if (w->over)
-		fail(t, INOX_ERROR_LIMIT, "sends more than an answer may have");
+		fail(t, INOX_ERROR_LIMIT, "sends without end and says nothing");
 	else
 		fail(t, INOX_ERROR_PEER, sentence);
 }
@@ -395,9 +392,7 @@ static void fail_later(struct http_transfer *t, enum inox_error code, const char
 
 static void dial(struct http_transfer *t)
 {
-	uint64_t most = (uint64_t)t->reply_limit * FRAMING_FACTOR + FRAMING_MOST;
-
-	if (wire_dial(&t->wire, t->client->l, &t->to, most, on_ready, t)) {
+	if (wire_dial(&t->wire, t->client->l, &t->to, on_ready, t)) {
 		enter(t, STAGE_CONNECT, t->connect_timeout);
 		return;
 	}

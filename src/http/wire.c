@@ -7,10 +7,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_MOST    (16 * 1024) /* what one TLS record holds */
-#define SHARE        (256 * 1024)
-#define BACKLOG_MOST (64 * 1024)
-#define JOIN_MOST    1024 /* the end of a handshake leaves together with the request */
+#define READ_MOST (16 * 1024) /* what one TLS record holds */
+#define SHARE     (256 * 1024)
+/* What may come without content, and beside each byte of it: handshake, framing of records. */
+#define SILENT_MOST    (64 * 1024)
+#define FRAMING_FACTOR 4
+#define BACKLOG_MOST   (64 * 1024)
+#define JOIN_MOST      1024 /* the end of a handshake leaves together with the request */
 
 /* ---- the socket */
 
@@ -36,10 +39,10 @@ static int open_socket(int family)
 	return fd;
 }
 
-bool wire_dial(struct wire *w, struct loop *l, const struct dial_address *to, uint64_t most_in,
-	       wire_ready_fn ready, void *ctx)
+bool wire_dial(struct wire *w, struct loop *l, const struct dial_address *to, wire_ready_fn ready,
+	       void *ctx)
 {
-	*w = (struct wire){.ready = ready, .ctx = ctx, .most_in = most_in, .share = SHARE};
+	*w = (struct wire){.ready = ready, .ctx = ctx, .allowed_in = SILENT_MOST, .share = SHARE};
 	socklen_t length;
 	const struct sockaddr *address = dial_address_peek(to, &length);
 
@@ -103,7 +106,7 @@ static ssize_t read_some(struct wire *w, void *bytes, size_t most)
 	}
 	w->share -= (size_t)n;
 	w->bytes_in += (uint64_t)n;
-	w->over = w->bytes_in > w->most_in;
+	w->over = w->bytes_in > w->allowed_in;
 	if (!w->over)
 		return n;
 	errno = w->number = EMSGSIZE;
@@ -261,8 +264,10 @@ enum wire_progress wire_receive(struct wire *w, struct evbuffer *to)
 	ssize_t n = w->ssl ? SSL_read(w->ssl, bytes, sizeof(bytes))
 			   : read_some(w, bytes, sizeof(bytes));
 
-	if (n > 0)
+	if (n > 0) {
+		w->allowed_in += (uint64_t)n * FRAMING_FACTOR;
 		return evbuffer_add(to, bytes, (size_t)n) == 0 ? WIRE_MORE : WIRE_BROKEN;
+	}
 	if (w->ssl)
 		return tls_progress(w, (int)n);
 	if (n == 0)

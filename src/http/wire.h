@@ -30,16 +30,17 @@ struct wire {
 	SSL *ssl; /* NULL: plain */
 	struct evbuffer *out;
 	size_t share; /* bytes that may still be read in this turn */
-	uint64_t bytes_in, bytes_out, most_in;
+	uint64_t bytes_in, bytes_out;
+	uint64_t allowed_in;      /* grows with the content that came */
 	int number;               /* errno of what broke it, 0 if it was TLS */
 	unsigned long tls_reason; /* of OpenSSL, 0 if it was the socket */
-	bool over;                /* more than most_in came */
+	bool over;                /* more than allowed_in came */
 };
 
-/* Begins to connect; `ready` is called when something may have become possible.  At most `most_in` bytes are
- * read in all.  False with errno in w->number. */
-bool wire_dial(struct wire *w, struct loop *l, const struct dial_address *to, uint64_t most_in,
-	       wire_ready_fn ready, void *ctx);
+/* Begins to connect; `ready` is called when something may have become possible.  Who talks on and says nothing
+ * (key updates, tickets, tiny records) is cut off.  False with errno in w->number. */
+bool wire_dial(struct wire *w, struct loop *l, const struct dial_address *to, wire_ready_fn ready,
+	       void *ctx);
 /* After the first `ready`: 0, or the errno that says why there is no connection. */
 int wire_connected(const struct wire *w);
 /* Takes the session, NULL is out of memory. */

@@ -1,5 +1,9 @@
 #include <errno.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client.h"
@@ -789,6 +793,53 @@ static void test_pinned(void)
 	vault_clear(&v);
 }
 
+/* A TLS server that changes its keys without end, until nobody listens any more. */
+static void change_keys(int listener, const char *certificate_pem, const char *key_pem)
+{
+	SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+	BIO *bio = BIO_new_mem_buf(certificate_pem, -1);
+	X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	BIO *key_bio = BIO_new_mem_buf(key_pem, -1);
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL);
+	SSL *ssl;
+
+	SSL_CTX_use_certificate(context, certificate);
+	SSL_CTX_use_PrivateKey(context, key);
+	ssl = SSL_new(context);
+	SSL_set_fd(ssl, accept(listener, NULL, NULL));
+	if (SSL_accept(ssl) == 1)
+		while (SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 &&
+		       SSL_do_handshake(ssl) == 1)
+			;
+}
+
+static void test_silent_flood(void)
+{
+	struct vault v = vault_new();
+	struct rack *r = rack_new(&plain);
+	g_autofree char *pin = fingerprint_of(v.certificate);
+	int fd = listen_anywhere(&r->at);
+	struct http_call call = call_of(r);
+	pid_t child = fork();
+
+	if (child == 0) {
+		signal(SIGPIPE, SIG_IGN);
+		change_keys(fd, v.certificate, v.key);
+		_exit(0);
+	}
+	call.transport = TRANSPORT_PINNED;
+	call.certificate_sha256 = pin;
+	struct answer a = ask(r, &call);
+
+	g_assert_cmpint(a.code, ==, INOX_ERROR_LIMIT);
+	g_assert_nonnull(strstr(a.sentence, "says nothing"));
+	answer_clear(&a);
+	g_assert_cmpint(waitpid(child, NULL, 0), ==, child);
+	close(fd);
+	rack_free(r);
+	vault_clear(&v);
+}
+
 static void test_wrong_protocol(void)
 {
 	struct vault v = vault_new();
@@ -845,6 +896,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/http/tls/a wrong key, identity or server is not asked", test_psk_refused);
 	g_test_add_func("/http/tls/a pinned certificate opens the channel and no other",
 			test_pinned);
+	g_test_add_func("/http/tls/who changes keys without end is cut off", test_silent_flood);
 	g_test_add_func("/http/tls/plain and TLS do not mix", test_wrong_protocol);
 	g_test_add_func("/http/client/only addresses of machines inside the ranges are dialled",
 			test_dial_address);
