@@ -435,13 +435,14 @@ static bool act_wait(struct act *a, GError **error)
 void node_unwatch(struct conductor *c, struct run *run)
 {
 	g_auto(message) m = {.type = MESSAGE_dialer_forget};
+	struct channel *dialer = conductor_channel(c, ROLE_DIALER, &run->node);
 
 	if (!run->watch)
 		return;
 	g_clear_pointer(&run->watch, g_free);
 	m.dialer_forget.node = run->node;
-	if (c->channels[ROLE_DIALER])
-		(void)!channel_send(c->channels[ROLE_DIALER], &m, NULL);
+	if (dialer)
+		(void)!channel_send(dialer, &m, NULL);
 }
 
 static bool send_watch(struct act *a, enum watch_phase phase, GError **error)
@@ -464,7 +465,8 @@ static bool send_watch(struct act *a, enum watch_phase phase, GError **error)
 		.command = g_strdup(a->f.command),
 	};
 	m.dialer_watch.token = open_token(a, error);
-	return m.dialer_watch.token && channel_send(a->c->channels[ROLE_DIALER], &m, error);
+	return m.dialer_watch.token &&
+	       channel_send(conductor_channel(a->c, ROLE_DIALER, &a->run->node), &m, error);
 }
 
 /* Tells the dialer what it does not know yet.  While waiting, each turn tells it again. */
@@ -478,7 +480,7 @@ static bool keep_watch(struct act *a, GError **error)
 		node_unwatch(a->c, a->run);
 		return true;
 	}
-	if (!a->c->channels[ROLE_DIALER])
+	if (!conductor_channel(a->c, ROLE_DIALER, &a->run->node))
 		return true;
 	g_autofree char *text = g_strdup_printf("%lld %d %s %lld", (long long)a->n->boot_epoch,
 						(int)want, a->f.command ? a->f.command : "-",

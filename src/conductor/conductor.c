@@ -79,13 +79,28 @@ void conductor_forget_request(struct conductor *c, uint64_t id)
 	g_hash_table_remove(c->requests, &id);
 }
 
+static unsigned dialer_of(const struct conductor *c, const struct uuid *uuid)
+{
+	return g_str_hash(uuid->s) % c->dialer_count;
+}
+
+struct channel *conductor_channel(const struct conductor *c, enum role worker,
+				  const struct uuid *uuid)
+{
+	if (worker == ROLE_DIALER)
+		return c->dialers[dialer_of(c, uuid)].channel;
+	return c->workers[worker].channel;
+}
+
 bool conductor_request(struct conductor *c, struct run *run, const struct request *rq,
 		       const struct message *m, GError **error)
 {
+	struct channel *worker = conductor_channel(c, rq->worker, &rq->node);
+
 	/* Without its worker a request waits for conductor_attach(). */
-	if (!c->channels[rq->worker])
+	if (!worker)
 		return true;
-	if (!channel_send(c->channels[rq->worker], m, error))
+	if (!channel_send(worker, m, error))
 		return false;
 	struct request *copy = g_memdup2(rq, sizeof(*rq));
 
@@ -123,13 +138,21 @@ static bool sender_of(const struct message *m, struct sender *ret)
 #undef FROM
 }
 
-/* A worker meets strangers: it may answer only what it was asked, and only for that node. */
-static void take_message(struct conductor *c, enum role role, struct message *m)
+/* Whether the node is one of this worker's. */
+static bool is_share(const struct link *l, const struct uuid *uuid)
 {
+	return l->role != ROLE_DIALER || dialer_of(l->c, uuid) == l->index;
+}
+
+/* A worker meets strangers: it may answer only what it was asked, and only for its own nodes. */
+static void take_message(struct link *l, struct message *m)
+{
+	struct conductor *c = l->c;
+	enum role role = l->role;
 	struct item item = {.kind = ITEM_MESSAGE};
 	struct sender sender;
 
-	if (!sender_of(m, &sender) || sender.role != role) {
+	if (!sender_of(m, &sender) || sender.role != role || !is_share(l, sender.node)) {
 		log_warn(NULL, "message of the wrong kind dropped",
 			 F_STR("worker", role_text[role]),
 			 F_STR("type", message_type_text(m->type)));
@@ -151,44 +174,47 @@ static void take_message(struct conductor *c, enum role role, struct message *m)
 	conductor_post(c, &item);
 }
 
-#define WORKER_CALLBACKS(role)                                              \
-	static void on_message_##role(void *ctx, struct message *m, int fd) \
-	{                                                                   \
-		(void)fd;                                                   \
-		take_message(ctx, role, m);                                 \
-	}                                                                   \
-	static void on_closed_##role(void *ctx, const GError *error)        \
-	{                                                                   \
-		close_worker(ctx, role, error);                             \
-	}
-
 /* Whatever the worker was asked is forgotten: the rows know what is needed. */
-static void close_worker(struct conductor *c, enum role worker, const GError *error)
+static void close_worker(struct link *l, const GError *error)
 {
+	struct conductor *c = l->c;
 	GHashTableIter iter;
 	gpointer value;
 
-	log_notice(NULL, "worker is gone", F_STR("worker", role_text[worker]), F_ERR(error));
-	channel_free(g_steal_pointer(&c->channels[worker]));
+	log_notice(NULL, "worker is gone", F_STR("worker", role_text[l->role]),
+		   F_INT("index", l->index), F_ERR(error));
+	channel_free(g_steal_pointer(&l->channel));
 	g_hash_table_iter_init(&iter, c->requests);
-	while (g_hash_table_iter_next(&iter, NULL, &value))
-		if (((struct request *)value)->worker == worker)
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct request *rq = value;
+
+		if (rq->worker == l->role && is_share(l, &rq->node))
 			g_hash_table_iter_remove(&iter);
+	}
 	g_hash_table_iter_init(&iter, c->runs);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		struct run *run = value;
 
-		run->requests[worker] = 0;
-		if (worker == ROLE_DIALER)
+		if (!is_share(l, &run->node))
+			continue;
+		run->requests[l->role] = 0;
+		if (l->role == ROLE_DIALER)
 			g_clear_pointer(&run->watch, g_free);
 	}
-	if (worker == ROLE_BMC)
+	if (l->role == ROLE_BMC)
 		c->syncs = 0;
 }
 
-WORKER_CALLBACKS(ROLE_DIALER)
-WORKER_CALLBACKS(ROLE_BMC)
-WORKER_CALLBACKS(ROLE_BOOT)
+static void on_message(void *ctx, struct message *m, int fd)
+{
+	(void)fd;
+	take_message(ctx, m);
+}
+
+static void on_closed(void *ctx, const GError *error)
+{
+	close_worker(ctx, error);
+}
 
 /* `unless_within`: nodes in motion that were acted on within this time are left alone. */
 static bool look_at_all(struct conductor *c, struct span unless_within, GError **error)
@@ -206,27 +232,31 @@ static bool look_at_all(struct conductor *c, struct span unless_within, GError *
 	return list;
 }
 
-void conductor_attach(struct conductor *c, enum role worker, int channel_fd)
+static void attach(struct conductor *c, struct link *l, int channel_fd)
 {
-	static const struct {
-		channel_message_fn message;
-		channel_closed_fn closed;
-	} callbacks[ROLE_COUNT] = {
-		[ROLE_DIALER] = {on_message_ROLE_DIALER, on_closed_ROLE_DIALER},
-		[ROLE_BMC] = {on_message_ROLE_BMC, on_closed_ROLE_BMC},
-		[ROLE_BOOT] = {on_message_ROLE_BOOT, on_closed_ROLE_BOOT},
-	};
 	g_autoptr(GError) error = NULL;
 
-	g_assert(callbacks[worker].message);
-	if (c->channels[worker])
-		close_worker(c, worker, NULL);
-	c->channels[worker] = channel_new(c->loop, channel_fd, callbacks[worker].message,
-					  callbacks[worker].closed, c);
+	if (l->channel)
+		close_worker(l, NULL);
+	l->channel = channel_new(c->loop, channel_fd, on_message, on_closed, l);
 	if (!look_at_all(c, SPAN_SECONDS(0), &error))
 		log_error(NULL, "nodes in motion cannot be read", F_ERR(error));
-	if (worker == ROLE_BMC)
+	if (l->role == ROLE_BMC)
 		sync_next(c);
+}
+
+void conductor_attach(struct conductor *c, enum role worker, int channel_fd)
+{
+	if (worker == ROLE_DIALER)
+		attach(c, &c->dialers[0], channel_fd);
+	else
+		attach(c, &c->workers[worker], channel_fd);
+}
+
+void conductor_attach_dialer(struct conductor *c, unsigned index, int channel_fd)
+{
+	g_assert(index < c->dialer_count);
+	attach(c, &c->dialers[index], channel_fd);
 }
 
 /* ---- pokes and the sweep */
@@ -297,6 +327,11 @@ struct conductor *conductor_new(struct loop *l, const struct config *conf, struc
 	c->poke_fd = poke_fd;
 	c->started = mono_now();
 	c->next_request = 1;
+	c->dialer_count = (unsigned)config_int(conf, OPTION_agent_dialers);
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		c->workers[i] = (struct link){.c = c, .role = i};
+	for (unsigned i = 0; i < DIALERS_MOST; i++)
+		c->dialers[i] = (struct link){.c = c, .role = ROLE_DIALER, .index = i};
 	c->runs = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, run_free);
 	c->requests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	g_queue_init(&c->items);
@@ -321,7 +356,9 @@ void conductor_free(struct conductor *c)
 	if (!c)
 		return;
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
-		channel_free(c->channels[i]);
+		channel_free(c->workers[i].channel);
+	for (unsigned i = 0; i < DIALERS_MOST; i++)
+		channel_free(c->dialers[i].channel);
 	loop_watch_free(c->poke_watch);
 	loop_timer_free(c->drain_timer);
 	loop_timer_free(c->sweep_timer);

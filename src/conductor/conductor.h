@@ -24,6 +24,8 @@ struct conductor *conductor_new(struct loop *l, const struct config *conf, struc
 /* Takes the channel to a worker (ROLE_DIALER, ROLE_BMC, ROLE_BOOT): at the start, and again after a worker
  * was restarted, which knows nothing: what it has to know is sent again. */
 void conductor_attach(struct conductor *c, enum role worker, int channel_fd);
+/* The same for one of [agent]dialers; conductor_attach() is for the first. */
+void conductor_attach_dialer(struct conductor *c, unsigned index, int channel_fd);
 void conductor_free(struct conductor *c); /* NULL is fine */
 
 typedef struct conductor conductor;

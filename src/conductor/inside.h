@@ -52,12 +52,22 @@ struct item {
 	char *reason;
 };
 
+/* A worker's channel. */
+struct link {
+	struct conductor *c;
+	enum role role;
+	unsigned index;          /* of a dialer */
+	struct channel *channel; /* NULL: it is not there */
+};
+
 struct conductor {
 	struct loop *loop;
 	const struct config *config;
 	struct store *store;
 	const struct seal_key *key;
-	struct channel *channels[ROLE_COUNT];
+	struct link workers[ROLE_COUNT]; /* bmc and boot */
+	struct link dialers[DIALERS_MOST];
+	unsigned dialer_count;
 	int poke_fd;
 	struct loop_watch *poke_watch;
 	struct loop_timer *drain_timer, *sweep_timer, *sync_timer;
@@ -68,7 +78,7 @@ struct conductor {
 	GQueue items;
 	struct address_pool pool;
 	GQueue sync_queue; /* UUIDs (char *) whose power is to be looked at */
-	unsigned syncs;         /* under way */
+	unsigned syncs;    /* under way */
 };
 
 /* conductor.c */
@@ -79,6 +89,9 @@ void conductor_look(struct conductor *c, const char *uuid);
 /* Sends a message that is answered under its request id; false when the worker is not there. */
 bool conductor_request(struct conductor *c, struct run *run, const struct request *rq,
 		       const struct message *m, GError **error);
+/* The channel to the worker that is the node's, NULL if it is not there. */
+struct channel *conductor_channel(const struct conductor *c, enum role worker,
+				  const struct uuid *uuid);
 void conductor_forget_request(struct conductor *c, uint64_t id);
 
 /* intake.c: handles what was posted, in one transaction, and acts. */

@@ -70,7 +70,7 @@ static void look_at(struct conductor *c, const char *uuid)
 
 void sync_next(struct conductor *c)
 {
-	while (c->channels[ROLE_BMC] && c->syncs < AT_A_TIME && !g_queue_is_empty(&c->sync_queue)) {
+	while (c->workers[ROLE_BMC].channel && c->syncs < AT_A_TIME && !g_queue_is_empty(&c->sync_queue)) {
 		g_autofree char *uuid = g_queue_pop_head(&c->sync_queue);
 
 		look_at(c, uuid);

@@ -1,6 +1,6 @@
 /* The supervisor.
  *
- * Each role has a struct child.  A child that ends is started again after a pause of 1 s, doubling to
+ * Each role has a struct child, each dialer one of its own.  A child that ends is started again after a pause of 1 s, doubling to
  * 30 s, and 1 s again once it ran for a minute.  The conductor and its workers are a group: their
  * channels are socket pairs between them, so when the conductor ends, all of them end and start together;
  * when a worker ends, it alone gets a new pair and the conductor is told with worker_attached.
@@ -29,9 +29,13 @@
 #define STABLE_AFTER   SPAN_SECONDS(60)
 #define EXIT_CONFIGURE 2
 
+/* One per role, and the further dialers. */
+#define CHILDREN (ROLE_COUNT + DIALERS_MOST - 1)
+
 struct child {
 	struct supervisor *supervisor;
 	enum role role;
+	unsigned index; /* of a dialer */
 	bool wanted, ready;
 	pid_t pid; /* 0: not running */
 	struct channel *channel;
@@ -43,7 +47,7 @@ struct child {
 struct supervisor {
 	const struct supervisor_options *options;
 	struct loop *loop;
-	struct child children[ROLE_COUNT];
+	struct child children[CHILDREN];
 	struct loop_timer *tick, *watchdog;
 	struct mono last_tick;
 	struct mono deadline; /* of the group's end or of a stop's stage; 0: none */
@@ -80,7 +84,7 @@ static void announce_when_ready(struct supervisor *s)
 {
 	if (s->announced)
 		return;
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
+	for (unsigned i = 0; i < CHILDREN; i++)
 		if (s->children[i].wanted && !s->children[i].ready)
 			return;
 	s->announced = true;
@@ -193,6 +197,7 @@ static bool start_worker(struct child *c, GError **error)
 	int pair[2] = {-1, -1};
 
 	attached.worker_attached.role = c->role;
+	attached.worker_attached.index = c->index;
 	bool ok = channel_pair(pair, error) &&
 		  channel_send_fd(conductor->channel, &attached, pair[1], error) &&
 		  spawn(c, pair[0], error);
@@ -224,8 +229,8 @@ static void start(struct child *c)
 
 static void start_workers(struct supervisor *s)
 {
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
-		if (in_group(i) && i != ROLE_CONDUCTOR)
+	for (unsigned i = 0; i < CHILDREN; i++)
+		if (in_group(s->children[i].role) && i != ROLE_CONDUCTOR)
 			start(&s->children[i]);
 }
 
@@ -240,16 +245,16 @@ static unsigned running(const struct supervisor *s)
 {
 	unsigned mask = 0;
 
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
+	for (unsigned i = 0; i < CHILDREN; i++)
 		if (s->children[i].pid)
-			mask |= 1u << i;
+			mask |= 1u << s->children[i].role;
 	return mask;
 }
 
 static void signal_roles(struct supervisor *s, unsigned roles, int number)
 {
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
-		if ((roles & (1u << i)) && s->children[i].pid)
+	for (unsigned i = 0; i < CHILDREN; i++)
+		if ((roles & (1u << s->children[i].role)) && s->children[i].pid)
 			kill(s->children[i].pid, number);
 }
 
@@ -277,7 +282,7 @@ static void stop(struct supervisor *s, int exit_status)
 	s->stage = 1;
 	s->exit_status = exit_status;
 	notify_send("STOPPING=1");
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
+	for (unsigned i = 0; i < CHILDREN; i++)
 		if (s->children[i].again)
 			loop_timer_disarm(s->children[i].again);
 	signal_roles(s, stop_stages[0], SIGTERM);
@@ -289,9 +294,9 @@ static void end_group(struct supervisor *s)
 {
 	unsigned left = 0;
 
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
-		if (in_group(i) && s->children[i].pid)
-			left |= 1u << i;
+	for (unsigned i = 0; i < CHILDREN; i++)
+		if (in_group(s->children[i].role) && s->children[i].pid)
+			left |= 1u << s->children[i].role;
 	if (left && !s->group_ending) {
 		s->group_ending = true;
 		s->deadline = mono_add(mono_now(), STOP_MOST);
@@ -342,7 +347,7 @@ static void on_child_signal(void *ctx)
 	struct supervisor *s = ctx;
 	int status;
 
-	for (unsigned i = 0; i < ROLE_COUNT; i++) {
+	for (unsigned i = 0; i < CHILDREN; i++) {
 		struct child *c = &s->children[i];
 
 		if (c->pid && waitpid(c->pid, &status, WNOHANG) == c->pid)
@@ -367,14 +372,15 @@ static bool kill_silent(struct supervisor *s)
 {
 	bool all_heard = true;
 
-	for (unsigned i = 0; i < ROLE_COUNT; i++) {
+	for (unsigned i = 0; i < CHILDREN; i++) {
 		struct child *c = &s->children[i];
 
 		if (!c->pid || !is_older(c->heard, SILENCE_MOST))
 			continue;
 		all_heard = false;
-		log_error(NULL, "a process is stuck and is killed", F_STR("role", role_text[i]),
-			  F_INT("pid", c->pid), F_INT("silent_s", SILENCE_MOST.us / 1000000));
+		log_error(NULL, "a process is stuck and is killed",
+			  F_STR("role", role_text[c->role]), F_INT("pid", c->pid),
+			  F_INT("silent_s", SILENCE_MOST.us / 1000000));
 		kill(c->pid, SIGKILL);
 		c->heard = mono_now();
 	}
@@ -389,7 +395,7 @@ static void on_tick(void *ctx)
 	s->last_tick = mono_now();
 	loop_timer_arm(s->tick, TICK);
 	/* We did not listen ourselves: the children's messages are still unread. */
-	for (unsigned i = 0; was_stopped && i < ROLE_COUNT; i++)
+	for (unsigned i = 0; was_stopped && i < CHILDREN; i++)
 		s->children[i].heard = s->last_tick;
 	kill_silent(s);
 	if (s->deadline.us && mono_reached(s->deadline, s->last_tick)) {
@@ -407,7 +413,7 @@ static void on_watchdog(void *ctx)
 	struct supervisor *s = ctx;
 
 	loop_timer_arm(s->watchdog, notify_watchdog_interval());
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
+	for (unsigned i = 0; i < CHILDREN; i++)
 		if (s->children[i].pid && is_older(s->children[i].heard, SILENCE_MOST))
 			return;
 	notify_send("WATCHDOG=1");
@@ -416,13 +422,16 @@ static void on_watchdog(void *ctx)
 static void init_children(struct supervisor *s)
 {
 	const struct supervisor_options *o = s->options;
+	unsigned dialers = (unsigned)config_int(o->config, OPTION_agent_dialers);
 
-	for (unsigned i = ROLE_SUPERVISOR + 1; i < ROLE_COUNT; i++) {
+	for (unsigned i = ROLE_SUPERVISOR + 1; i < CHILDREN; i++) {
 		struct child *c = &s->children[i];
 
 		c->supervisor = s;
-		c->role = i;
-		c->wanted = in_group(i) ? o->with_conductor : o->with_api;
+		c->role = i < ROLE_COUNT ? i : ROLE_DIALER;
+		c->index = i < ROLE_COUNT ? 0 : i - ROLE_COUNT + 1;
+		c->wanted =
+			c->index < dialers && (in_group(c->role) ? o->with_conductor : o->with_api);
 		c->pause = PAUSE_LEAST;
 		c->again = loop_timer_new(s->loop, on_again, c);
 	}
@@ -448,7 +457,7 @@ int supervisor_run(const struct supervisor_options *o)
 	start(&s.children[ROLE_API]);
 	start(&s.children[ROLE_CONDUCTOR]);
 	loop_run(l);
-	for (unsigned i = ROLE_SUPERVISOR + 1; i < ROLE_COUNT; i++)
+	for (unsigned i = ROLE_SUPERVISOR + 1; i < CHILDREN; i++)
 		loop_timer_free(s.children[i].again);
 	for (unsigned i = 0; i < G_N_ELEMENTS(signals); i++)
 		loop_signal_free(signals[i]);

@@ -79,7 +79,10 @@ static void on_message(void *ctx, struct message *m, int fd)
 	struct worker *w = ctx;
 
 	if (m->type == MESSAGE_worker_attached && w->conductor && fd >= 0) {
-		conductor_attach(w->conductor, (enum role)m->worker_attached.role, fd);
+		if (m->worker_attached.role == ROLE_DIALER)
+			conductor_attach_dialer(w->conductor, m->worker_attached.index, fd);
+		else
+			conductor_attach(w->conductor, (enum role)m->worker_attached.role, fd);
 		return;
 	}
 	if (fd >= 0)

@@ -1,0 +1,56 @@
+"""Several dialers: nodes are shared out, each process restarts alone, and no deployment minds."""
+import os
+import pathlib
+import signal
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from conftest import wait_until  # noqa: E402
+from rack.process_rack import ProcessRack, make_image  # noqa: E402
+
+MACHINES = 4
+
+
+@pytest.fixture
+def rack(build, folder, inoxd):
+    made = ProcessRack(build, folder, inoxd, (77, 2), {"agent": {"dialers": 2}})
+    yield made
+    made.stop()
+
+
+def dialers(inoxd):
+    """Ids of the dialer processes that run now."""
+    found = set()
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            stat = pathlib.Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
+            argv = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if int(stat[1]) == inoxd.pid and stat[0] != "Z" and argv[1:3] == [b"--worker", b"dialer"]:
+            found.add(int(entry))
+    return found
+
+
+def test_two_dialers_share_the_nodes_and_restart_alone(rack):
+    names = [f"n{i + 1}" for i in range(MACHINES)]
+    for name in names:
+        rack.enrol(rack.add_machine(), name)
+        rack.set_image(name, make_image())
+    first = dialers(rack.inoxd)
+    others = {role: pid for role, pid in rack.inoxd.children().items() if role != "dialer"}
+    assert len(first) == 2
+    for name in names:
+        rack.provision(name, "active")
+    wait_until(lambda: any(rack.flow(n).get("phase") == "first contact" for n in names), 30, what="a first contact")
+    for victim in sorted(first):
+        before = dialers(rack.inoxd)
+        os.kill(victim, signal.SIGKILL)
+        now = wait_until(lambda: victim not in dialers(rack.inoxd) and len(dialers(rack.inoxd)) == 2
+                         and dialers(rack.inoxd), 20, what="a new dialer")
+        assert before - {victim} <= now
+    for name in names:
+        rack.wait_state(name, "active", 90)
+    assert {role: pid for role, pid in rack.inoxd.children().items() if role != "dialer"} == others
