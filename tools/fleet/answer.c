@@ -132,7 +132,7 @@ static void answer_status(struct link *l)
 	char body[BODY_MOST];
 
 	/* Inside a channel that was made with the token every answer is proof; else this one is none. */
-	if (l->ssl && SSL_session_reused(l->ssl))
+	if (l->keyed)
 		answer_count_look(l);
 	answer_status_body(l, body, sizeof(body));
 	answer_put(l, 200, body);
@@ -166,7 +166,6 @@ void answer_request(struct link *l)
 		link_reset(l);
 		return;
 	}
-	bool keyed = l->ssl && SSL_session_reused(l->ssl);
 
 	if (g_str_has_prefix(rq.path, MISBEHAVE_TRAP_PATH))
 		l->server->tally->trapped++;
@@ -176,7 +175,7 @@ void answer_request(struct link *l)
 		answer_status(l);
 	else if (!g_str_has_prefix(rq.path, COMMANDS))
 		answer_fault(l, 404, "404 Not Found");
-	else if (!keyed && !rq.token_fits)
+	else if (!l->keyed && !rq.token_fits)
 		answer_fault(l, 401, "401 Unauthorized: Token invalid.");
 	else
 		answer_commands(l, &rq);

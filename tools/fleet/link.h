@@ -2,7 +2,7 @@
  *
  *   server.c     listening sockets, accepting
  *   link.c       reading, writing, ending
- *   channel_tls.c contexts
+ *   channel_tls.c TLS by OpenSSL; quick_tls.c for honest agents with a PSK
  *   answer.c     what an honest agent answers
  *   misbehave.c  what the others do
  *   work.c       commands under way
@@ -15,6 +15,7 @@
 #include "fleet.h"
 #include "listeners.h"
 #include "loop.h"
+#include "quick_tls.h"
 
 #define LINK_IN  4096
 #define LINK_OUT 4096
@@ -37,6 +38,7 @@ struct server {
 	struct tally *tally;
 	struct listeners *listeners;
 	struct channel_tls *tls;
+	struct quick_tls *quick; /* NULL: all agents use OpenSSL */
 	struct work_table *work;
 	struct link *links; /* all that are open */
 	struct link *spare;
@@ -56,7 +58,9 @@ struct link {
 	uint32_t agent;
 	enum fault fault; /* that is active now */
 	int fd;
-	SSL *ssl; /* NULL: plain */
+	SSL *ssl; /* NULL: plain, or `is_quick` */
+	bool is_quick;
+	bool keyed; /* the channel proves that the other side knows the token */
 	enum link_stage stage;
 	struct loop_watch *watch;
 	struct loop_timer *timer;
@@ -65,6 +69,7 @@ struct link {
 	uint64_t progress;               /* for refill */
 	size_t have, length, sent, skip; /* of in; of out; bytes of the body still to come */
 	size_t head;                     /* length of the request's head, 0: not there yet */
+	struct quick_link *quick;        /* stays when the link is used again, as what follows */
 	char in[LINK_IN + 1], out[LINK_OUT];
 };
 

@@ -90,6 +90,7 @@ static bool start_servers(struct run *r, GError **error)
 					   .key_pem = r->key_pem,
 					   .faults_after.us = (int64_t)(o->faults_after_s * 1e6),
 					   .process = (unsigned)p,
+					   .openssl = o->openssl,
 					   .trap_port = (unsigned)o->port + TRAP_BEHIND};
 
 		r->servers[p] = child_fork(run_server, &plan, error);

@@ -232,12 +232,17 @@ static long record_bytes(BIO *bio, int operation, const char *bytes, size_t leng
 	return result;
 }
 
-void misbehave_record(struct link *l)
+bool misbehave_wants_record(const struct server *s)
 {
 	uint32_t first, count;
 
-	fleet_fault_range(l->server->fleet, FAULT_REPLAY, &first, &count);
-	if (count == 0 || l->server->recorded || l->fault ||
+	fleet_fault_range(s->fleet, FAULT_REPLAY, &first, &count);
+	return count > 0 && !s->recorded;
+}
+
+void misbehave_record(struct link *l)
+{
+	if (!misbehave_wants_record(l->server) || l->fault ||
 	    fleet_transport(l->server->fleet, l->agent) != TRANSPORT_PSK)
 		return;
 	l->server->recorded = g_byte_array_new();

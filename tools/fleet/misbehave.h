@@ -12,3 +12,4 @@ bool misbehave_on_request(struct link *l);
 
 /* Keeps what an honest agent sends in its first PSK connection, for those who repeat it. */
 void misbehave_record(struct link *l);
+bool misbehave_wants_record(const struct server *s);

@@ -154,6 +154,8 @@ static bool parse_options(struct options *o, int argc, char **argv, GError **err
 		 "PORT"},
 		{"seed", 0, 0, G_OPTION_ARG_STRING, &o->seed,
 		 "Nodes, tokens and chances follow from this text", "TEXT"},
+		{"openssl", 0, 0, G_OPTION_ARG_NONE, &o->openssl,
+		 "Agents use OpenSSL's TLS server, as real ones, instead of a cheaper one", NULL},
 		{"ipv6", '6', 0, G_OPTION_ARG_NONE, &o->ipv6,
 		 "Agent 0 listens at ::1, the only loopback address that IPv6 has", NULL},
 		{"inoxd", 0, 0, G_OPTION_ARG_FILENAME, &o->inoxd,

@@ -140,6 +140,7 @@ static void clear(struct server *s)
 	while (s->spare) {
 		struct link *next = s->spare->next;
 
+		quick_link_free(s->spare->quick);
 		g_free(s->spare);
 		s->spare = next;
 	}
@@ -147,6 +148,7 @@ static void clear(struct server *s)
 		g_byte_array_unref(s->recorded);
 	work_table_free(s->work);
 	channel_tls_free(s->tls);
+	quick_tls_free(s->quick);
 	loop_free(s->loop);
 }
 
@@ -170,8 +172,9 @@ int server_run(const struct server_plan *plan)
 	struct loop_signal *term = loop_signal_new(s.loop, SIGTERM, on_stop, s.loop);
 
 	s.tls = channel_tls_new(&s, plan->certificate_pem, plan->key_pem);
+	s.quick = plan->openssl ? NULL : quick_tls_new();
 	s.work = work_table_new(&s);
-	if (!s.tls) {
+	if (!s.tls || (!plan->openssl && !s.quick)) {
 		log_error(NULL, "the agents' TLS cannot be set up");
 		return 1;
 	}

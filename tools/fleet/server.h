@@ -12,6 +12,7 @@ struct server_plan {
 	const char *certificate_pem, *key_pem; /* of the pinned agents */
 	struct span faults_after;              /* before that everybody is honest */
 	unsigned process, trap_port;
+	bool openssl; /* for all agents, as the real ones */
 };
 
 /* Runs until SIGTERM; the exit status of the process. */
