@@ -70,7 +70,7 @@ class Ironic:
                         "enabled_storage_interfaces": "noop", "enabled_inspect_interfaces": "no-inspect",
                         "enabled_raid_interfaces": "no-raid", "enabled_vendor_interfaces": "no-vendor",
                         "enabled_console_interfaces": "no-console", "enabled_bios_interfaces": "no-bios",
-                        "enabled_rescue_interfaces": "no-rescue"},
+                        "enabled_rescue_interfaces": "agent,no-rescue", "default_rescue_interface": "no-rescue"},
             "oslo_concurrency": {"lock_path": folder / "tmp"},
             "database": {"connection": f"sqlite:///{folder}/ironic.sqlite"},
             "api": {"host_ip": "127.0.0.1", "port": self.port, "api_workers": 1},
@@ -111,8 +111,8 @@ class Ironic:
         wait_until(listens, 90, what="Ironic has its driver")
         return self
 
-    def provision(self, name, verb, wanted, seconds=90):
-        self.call("PUT", f"/v1/nodes/{name}/states/provision", {"target": verb}, want=202)
+    def provision(self, name, verb, wanted, seconds=90, **more):
+        self.call("PUT", f"/v1/nodes/{name}/states/provision", {"target": verb, **more}, want=202)
         return self.wait_state(name, wanted, seconds)
 
     def wait_state(self, name, wanted, seconds=90):
@@ -160,6 +160,7 @@ class Agent:
         ironic.call("POST", "/v1/nodes", {
             "driver": "manual-management", "name": self.name, "driver_info": {
                 "deploy_kernel": f"{images.url}/kernel", "deploy_ramdisk": f"{images.url}/ramdisk",
+                "rescue_kernel": f"{images.url}/kernel", "rescue_ramdisk": f"{images.url}/ramdisk",
                 "kernel_append_params": append},
             "properties": {"cpu_arch": "x86_64", "capabilities": f"boot_mode:{boot_mode}"}}, want=201)
         self.uuid = self.node()["uuid"]
@@ -255,6 +256,30 @@ def test_a_stock_conductor_cleans_through_the_agent(machine):
     assert m.disk_head(MIB) == bytes(MIB)
     assert "command=clean.execute_clean_step status=SUCCEEDED" in m.process.log()
     assert " status=4" not in m.process.log(), "every request of the conductor was understood"
+
+
+def test_a_stock_conductor_rescues_through_the_agent(machine):
+    """Deployed, rescued with a password of which the machine only gets the hash, and back to its instance."""
+    m = machine(f"{READS} inox-transport=http")
+    m.ironic.provision(m.name, "manage", "manageable")
+    m.ironic.call("PATCH", f"/v1/nodes/{m.name}", [{"op": "add", "path": "/rescue_interface", "value": "agent"}],
+                  want=200)
+    m.ironic.provision(m.name, "provide", "available")
+    content = make_image(seed=m.number)
+    m.set_image(content)
+    m.deploy()
+    m.ironic.wait_state(m.name, "active")
+    assert m.process.popen.wait(30) == 0
+    (m.sysroot / "etc/ipa-rescue-config").mkdir(parents=True)  # the ramdisk has it
+    m.ironic.provision(m.name, "rescue", "rescue wait", rescue_password="a plain password")
+    m.boot()
+    m.ironic.wait_state(m.name, "rescue")
+    assert m.process.popen.wait(30) == 0, "no agent serves any more"
+    stored = (m.sysroot / "etc/ipa-rescue-config/ipa-rescue-password").read_text().strip()
+    assert stored.startswith(("$5$", "$6$")) and "a plain password" not in stored + m.process.log()
+    assert "command=rescue.finalize_rescue" in m.process.log()
+    assert m.disk_head(len(content)) == content, "the instance's disk is untouched"
+    m.ironic.provision(m.name, "unrescue", "active")
 
 
 def test_what_the_agent_says_of_a_failure_is_the_conductors_last_error(machine):
