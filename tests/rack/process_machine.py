@@ -88,9 +88,9 @@ def boot_cdrom(state):
     become_agent(state, pathlib.Path(state["sysroot"]), address, arguments, iso[iso.index(b"070701"):])
 
 
-def note_token(folder, token):
+def note_token(folder, token, name="received"):
     """For the search for secrets at the end of a test."""
-    descriptor = os.open(folder / "received", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(descriptor, token + b"\n")
     os.close(descriptor)
 
@@ -107,6 +107,8 @@ def forget_last_boot(sysroot):
 def become_agent(state, sysroot, address, arguments, archive):
     (sysroot / "proc").mkdir(exist_ok=True)
     forget_last_boot(sysroot)
+    for token in re.findall(r"ipa-agent-token=(\S+)", arguments):
+        note_token(sysroot.parent, token.encode(), "received-by-kernel")
     arguments += " ipa-debug=1"
     # A machine of its own would reach the API from its own address.
     if "ipa-api-url=" in arguments:
