@@ -72,15 +72,13 @@ static struct event event_of(const struct request *rq, enum event_kind kind)
 		.host = config_host(c),
 		.epoch = (uint64_t)rq->node->boot_epoch,
 		.limits = {
-			.callback_s =
-				(unsigned)(config_span(c, OPTION_conductor_deploy_callback_timeout)
-						   .us /
-					   1000000),
+			.callback_s = config_patience(c, OPTION_conductor_deploy_callback_timeout),
+			.clean_callback_s =
+				config_patience(c, OPTION_conductor_clean_callback_timeout),
+			.rescue_callback_s =
+				config_patience(c, OPTION_conductor_rescue_callback_timeout),
 			.power_s =
-				(unsigned)(config_span(c,
-						       OPTION_conductor_power_state_change_timeout)
-						   .us /
-					   1000000)}};
+				config_patience(c, OPTION_conductor_power_state_change_timeout)}};
 }
 
 /* The request's node again, behind the lock. */

@@ -70,7 +70,7 @@ static const struct hardware_type types[] = {
 		    [HARDWARE_NETWORK] = "noop",
 		    [HARDWARE_POWER] = "fake",
 		    [HARDWARE_RAID] = "fake,no-raid",
-		    [HARDWARE_RESCUE] = "fake,no-rescue",
+		    [HARDWARE_RESCUE] = "fake,agent,no-rescue",
 		    [HARDWARE_STORAGE] = "noop",
 		    [HARDWARE_VENDOR] = "fake,no-vendor"},
 	 .properties = fake_properties,
@@ -86,7 +86,7 @@ static const struct hardware_type types[] = {
 		    [HARDWARE_NETWORK] = "noop",
 		    [HARDWARE_POWER] = "redfish",
 		    [HARDWARE_RAID] = "no-raid",
-		    [HARDWARE_RESCUE] = "no-rescue",
+		    [HARDWARE_RESCUE] = "agent,no-rescue",
 		    [HARDWARE_STORAGE] = "noop",
 		    [HARDWARE_VENDOR] = "no-vendor"},
 	 .properties = redfish_properties,
@@ -212,6 +212,14 @@ static char *deploy_problem(const struct node *n, const struct agent_defaults *a
 	return sentence_of(error);
 }
 
+static char *mode_problem(const struct node *n, const struct agent_defaults *agents)
+{
+	GError *error = NULL;
+	struct deployment_mode mode;
+
+	return deployment_mode(n, agents, &mode, &error) ? NULL : sentence_of(error);
+}
+
 static char *power_problem(const struct node *n)
 {
 	GError *error = NULL;
@@ -233,5 +241,7 @@ char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind, c
 		return power_problem(n);
 	if (kind == HARDWARE_DEPLOY)
 		return deploy_problem(n, agents);
+	if (kind == HARDWARE_RESCUE)
+		return mode_problem(n, agents);
 	return NULL;
 }

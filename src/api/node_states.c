@@ -4,10 +4,12 @@
 
 #include "agents.h"
 #include "config_drive.h"
+#include "deployment.h"
 #include "flow.h"
 #include "hardware.h"
 #include "limit.h"
 #include "nodes.h"
+#include "seal.h"
 #include "steps_schema.h"
 
 #define EVENT_BIT(name) (1u << STATE_EVENT_##name)
@@ -135,6 +137,42 @@ static bool parse_config_drive(const struct request *rq, enum state_event verb, 
 	return true;
 }
 
+static bool is_white(const char *text)
+{
+	while (g_ascii_isspace(*text))
+		text++;
+	return *text == '\0';
+}
+
+/* *ret_sealed is NULL when the request has no password; the caller frees it.  No sentence shows it. */
+static bool parse_rescue_password(const struct request *rq, enum state_event verb,
+				  char **ret_sealed, GError **error)
+{
+	const json_t *value = json_object_get(rq->body, RESCUE_PASSWORD);
+
+	*ret_sealed = NULL;
+	if (verb != STATE_EVENT_RESCUE)
+		return true;
+	if (!json_is_string(value))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "Expected string for rescue_password.");
+	if (is_white(json_string_value(value)))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "A non-empty \"rescue_password\" is required when setting "
+				      "target provision state to rescue");
+	if (json_string_length(value) >= LIMIT_RESCUE_PASSWORD)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "rescue_password has more than %d bytes",
+				      LIMIT_RESCUE_PASSWORD - 1);
+	for (const char *at = json_string_value(value); *at; at++)
+		if (g_ascii_iscntrl(*at))
+			return inox_error_set(error, INOX_ERROR_INVALID,
+					      "rescue_password has control characters, which "
+					      "nobody can type");
+	*ret_sealed = seal_text(rq->api->seal, rq->node->uuid.s, json_string_value(value));
+	return true;
+}
+
 /* The row keeps the config drive in a column of its own; instance_info only shows that there is one. */
 static void show_config_drive(struct node *n, attr_set changed)
 {
@@ -194,6 +232,7 @@ bool node_provision(struct request *rq, GError **error)
 {
 	enum state_event verb;
 	g_autofree char *drive = NULL;
+	g_autofree char *password = NULL;
 	attr_set changed = {0};
 
 	if (!request_check_keys(rq->body,
@@ -201,7 +240,8 @@ bool node_provision(struct request *rq, GError **error)
 				"disable_ramdisk,service_steps,runbook",
 				error) ||
 	    !parse_verb(rq, &verb, error) || !check_arguments(rq, verb, error) ||
-	    !parse_config_drive(rq, verb, &drive, error) || !steps_check(rq->body, error))
+	    !parse_config_drive(rq, verb, &drive, error) ||
+	    !parse_rescue_password(rq, verb, &password, error) || !steps_check(rq->body, error))
 		return false;
 	/* It may have come earlier, as instance_info.configdrive. */
 	g_autofree char *kept = drive ? NULL : g_strdup(rq->node->config_drive);
@@ -214,6 +254,7 @@ bool node_provision(struct request *rq, GError **error)
 		.word = json_peek_string(rq->body, "target"),
 		.config_drive = drive ? drive : kept,
 		.steps = chosen_steps(rq),
+		.rescue_password = password,
 		.automated_clean = config_bool(rq->api->config, OPTION_conductor_automated_clean),
 		.agents = agents_defaults(rq->api->config, &url)};
 

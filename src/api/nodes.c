@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "config_drive.h"
+#include "deployment.h"
 #include "hardware.h"
 
 static const struct filter_rule filters[] = {
@@ -168,6 +169,21 @@ static void seal_driver_info(const struct request *rq, struct node *n)
 	n->driver_info = sealed;
 }
 
+/* It may come as an attribute, before the verb that brings its own. */
+static void seal_rescue_password(const struct request *rq, struct node *n)
+{
+	const char *text = json_peek_string(n->instance_info, RESCUE_PASSWORD);
+
+	if (!text || seal_is_sealed(text))
+		return;
+	g_autofree char *sealed = seal_text(rq->api->seal, n->uuid.s, text);
+	json_t *info = json_copy(n->instance_info);
+
+	json_object_set_new(info, RESCUE_PASSWORD, json_string(sealed));
+	json_decref(n->instance_info);
+	n->instance_info = info;
+}
+
 static void reply_node(struct request *rq, const struct node *n)
 {
 	rq->reply = render(rq, n, A_READ, NULL);
@@ -191,6 +207,7 @@ bool nodes_create(struct request *rq, GError **error)
 		return false;
 	fill_instance_name(n, changed);
 	seal_driver_info(rq, n);
+	seal_rescue_password(rq, n);
 	if (!store_node_insert(rq->api->store, n, error))
 		return false;
 	rq->status = 201;
@@ -259,6 +276,8 @@ bool nodes_patch(struct request *rq, GError **error)
 		fill_instance_name(n, changed);
 	if (attr_set_has(changed, NODE_ATTR_driver_info))
 		seal_driver_info(rq, n);
+	if (attr_set_has(changed, NODE_ATTR_instance_info))
+		seal_rescue_password(rq, n);
 	if ((changed[0] || changed[1]) && !store_node_update(rq->api->store, n, changed, error))
 		return false;
 	reply_node(rq, n);

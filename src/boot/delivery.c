@@ -314,7 +314,8 @@ bool delivery_withdraw(const struct shelf *s, const struct message_boot_withdraw
 	for (unsigned i = 0; i < interfaces.count; i++) {
 		g_autofree char *scripts = script_folder(interfaces.mac[i]);
 
-		good &= put_reservation(s, interfaces.mac[i], "ignore", unless_set(&first));
+		if (!m->keep_address)
+			good &= put_reservation(s, interfaces.mac[i], "ignore", unless_set(&first));
 		good &= shelf_remove_folder(s, scripts, "the boot script", unless_set(&first));
 	}
 	if (*m->path) {

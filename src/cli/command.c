@@ -25,6 +25,8 @@ const struct command commands[] = {
 	{ "undeploy",      "NODE",              "take the instance away",                          command_undeploy },
 	{ "abort",         "NODE",              "end an operation that waits",                     command_abort },
 	{ "clean",         "NODE --step STEP",  "run clean steps on a manageable node",            command_clean },
+	{ "rescue",        "NODE",              "boot a rescue system to log in to",               command_rescue },
+	{ "unrescue",      "NODE",              "back from the rescue system to the instance",     command_unrescue },
 	{ "power",         "NODE on|off|reboot|status", "switch or show the power",                command_power },
 	{ "maintenance",   "NODE on|off",       "keep the service's hands off a node",             command_maintenance },
 	{ "why",           "NODE",              "say what a node waits for, and what comes next",  command_why },

@@ -10,6 +10,7 @@
 #include "jsons.h"
 #include "log.h"
 #include "output.h"
+#include "password.h"
 #include "progress.h"
 
 #define WAIT_STEP_US   300000
@@ -156,6 +157,13 @@ int command_undeploy(struct invocation *in, GError **error)
 	return simple_verb(in, "undeploy", "deleted", "available", error);
 }
 
+static const struct {
+	const char *from, *to;
+} aborted[] = {
+	{"clean wait", "clean failed"},
+	{"rescue wait", "rescue failed"},
+};
+
 int command_abort(struct invocation *in, GError **error)
 {
 	struct wait_options w = {.timeout_s = WAIT_DEFAULT_S};
@@ -170,10 +178,59 @@ int command_abort(struct invocation *in, GError **error)
 	if (!seen)
 		return 1;
 	const char *state = json_peek_string(seen, "provision_state");
-	bool cleans = g_strcmp0(state, "clean wait") == 0;
+	const char *wanted = "deploy failed";
 
-	return provision(in, in->argv[0], json_pack("{s:s}", "target", "abort"),
-			 cleans ? "clean failed" : "deploy failed", &w, error);
+	for (size_t i = 0; state && i < G_N_ELEMENTS(aborted); i++)
+		if (strcmp(state, aborted[i].from) == 0)
+			wanted = aborted[i].to;
+	return provision(in, in->argv[0], json_pack("{s:s}", "target", "abort"), wanted, &w, error);
+}
+
+/* To whom to log in, once the node is there. */
+static int tell_address(struct invocation *in, GError **error)
+{
+	g_autofree char *path = path_of(in->argv[0], "?fields=driver_internal_info");
+	g_autoptr(json_t) seen = client_call(in->client, "GET", path, NULL, error);
+	const char *address =
+		json_peek_string(json_object_get(seen, "driver_internal_info"), "rescue_address");
+
+	if (!seen)
+		return 1;
+	if (address)
+		printf("rescue@%s\n", address);
+	return 0;
+}
+
+int command_rescue(struct invocation *in, GError **error)
+{
+	struct wait_options w = {.timeout_s = WAIT_DEFAULT_S};
+	g_autofree char *file = NULL;
+	const GOptionEntry entries[] = {
+		{"password-file", 0, 0, G_OPTION_ARG_FILENAME, &file,
+		 "its first line is the password of the user rescue; - is standard input; without it "
+		 "the terminal is asked",
+		 "FILE"},
+		WAIT_ENTRIES(w),
+		{.long_name = NULL},
+	};
+	int status;
+
+	if (!command_parse(in, "rescue", "NODE", entries, 1, 1, &status, error))
+		return status;
+	g_autoptr(secret) password = password_read(file, "Rescue password", error);
+
+	if (!password)
+		return 2;
+	status = provision(in, in->argv[0],
+			   json_pack("{s:s, s:s}", "target", "rescue", "rescue_password",
+				     secret_peek(password)),
+			   "rescue", &w, error);
+	return status || !w.wait || in->as_json ? status : tell_address(in, error);
+}
+
+int command_unrescue(struct invocation *in, GError **error)
+{
+	return simple_verb(in, "unrescue", "unrescue", "active", error);
 }
 
 /* "deploy.erase_devices" or a whole step as a JSON object.  A new reference. */

@@ -10,6 +10,7 @@
 #include "inside.h"
 #include "jsons.h"
 #include "log.h"
+#include "rescue_call.h"
 
 /* A power state that is being reached is looked at this often. */
 #define PAUSE_BETWEEN_LOOKS SPAN_SECONDS(1)
@@ -19,6 +20,7 @@
 /* A BMC that fetches the whole medium before it answers. */
 #define MEDIA_TIMEOUT_S 150
 #define BOOT_TIMEOUT_S  120
+#define LONGEST_SLEEP   ((struct mono){24 * 3600 * (uint64_t)1000000})
 /* On top of a worker's own time limit, before a request counts as lost. */
 #define SPARE_S 15
 
@@ -64,6 +66,8 @@ static void arm(struct act *a, bool waits, struct mono next)
 		due = next;
 		run->timer_is_deadline = false;
 	}
+	/* What has no deadline is looked at once a day. */
+	due.us = MIN(due.us, now.us + LONGEST_SLEEP.us);
 	if (!run->timer)
 		run->timer = loop_timer_new(c->loop, on_timer, run);
 	loop_timer_arm(run->timer, (struct span){(int64_t)(due.us - MIN(due.us, now.us)) + 1000});
@@ -329,7 +333,9 @@ static bool act_publish(struct act *a, GError **error)
 	return ask(a, ROLE_BOOT, false, &m, BOOT_TIMEOUT_S, error);
 }
 
-static bool send_withdraw(struct act *a, bool token_only, GError **error)
+enum withdrawal { WITHDRAW_ALL, WITHDRAW_ALL_BUT_ADDRESS, WITHDRAW_TOKEN_ONLY };
+
+static bool send_withdraw(struct act *a, enum withdrawal what, GError **error)
 {
 	g_auto(message) m = {.type = MESSAGE_boot_withdraw};
 	struct message_boot_withdraw *w = &m.boot_withdraw;
@@ -340,19 +346,25 @@ static bool send_withdraw(struct act *a, bool token_only, GError **error)
 	w->node = a->n->uuid;
 	w->epoch = (uint64_t)a->n->boot_epoch;
 	w->path = g_strdup(a->f.path);
-	w->token_only = token_only;
+	w->token_only = what == WITHDRAW_TOKEN_ONLY;
+	w->keep_address = what == WITHDRAW_ALL_BUT_ADDRESS;
 	w->macs = list_macs(a, false, error);
 	return w->macs && ask(a, ROLE_BOOT, false, &m, BOOT_TIMEOUT_S, error);
 }
 
 static bool act_withdraw_token(struct act *a, GError **error)
 {
-	return send_withdraw(a, true, error);
+	return send_withdraw(a, WITHDRAW_TOKEN_ONLY, error);
 }
 
 static bool act_withdraw(struct act *a, GError **error)
 {
-	return send_withdraw(a, false, error);
+	return send_withdraw(a, WITHDRAW_ALL, error);
+}
+
+static bool act_withdraw_boot(struct act *a, GError **error)
+{
+	return send_withdraw(a, WITHDRAW_ALL_BUT_ADDRESS, error);
 }
 
 /* ---- dialer */
@@ -362,12 +374,19 @@ static unsigned command_timeout_s(const struct conductor *c)
 	return (unsigned)(config_span(c->config, OPTION_agent_command_timeout).us / 1000000);
 }
 
+static json_t *call_params(struct act *a, GError **error)
+{
+	if (flow_action(&a->f) == ACTION_FINALIZE)
+		return rescue_call_params(a->c->config, a->c->key, a->n, error);
+	g_autoptr(GPtrArray) ports = identity_ports(a->c->store, a->n, error);
+
+	return ports ? agent_call_params(a->c->config, a->n, &a->f, ports, error) : NULL;
+}
+
 static bool send_call(struct act *a, GError **error)
 {
 	enum action action = flow_action(&a->f);
-	g_autoptr(GPtrArray) ports = identity_ports(a->c->store, a->n, error);
-	g_autoptr(json_t) params =
-		ports ? agent_call_params(a->c->config, a->n, &a->f, ports, error) : NULL;
+	g_autoptr(json_t) params = call_params(a, error);
 	g_auto(message) m = {.type = MESSAGE_dialer_call};
 
 	if (!params)
@@ -399,6 +418,23 @@ static bool send_list(struct act *a, GError **error)
 	return ask(a, ROLE_DIALER, true, &m, command_timeout_s(a->c), error);
 }
 
+static void post_sending(struct act *a)
+{
+	struct item item = {
+		.kind = ITEM_SENDING, .node = a->run->node, .turn = (uint64_t)a->f.turn};
+
+	conductor_post(a->c, &item);
+}
+
+/* True once per commit of "about to send" by this process. */
+static bool may_send(struct act *a)
+{
+	bool fresh = a->run->send_turn == (uint64_t)a->f.turn;
+
+	a->run->send_turn = 0;
+	return fresh;
+}
+
 /* "About to send" is committed first.  Found in the row without having been written by this very turn of
  * this process, it means that the command may have gone out: then the agent is asked. */
 static bool act_step(struct act *a, GError **error)
@@ -406,22 +442,27 @@ static bool act_step(struct act *a, GError **error)
 	if (is_under_way(a, ROLE_DIALER))
 		return true;
 	if (!a->f.sending) {
-		struct item item = {
-			.kind = ITEM_SENDING, .node = a->run->node, .turn = (uint64_t)a->f.turn};
-
-		conductor_post(a->c, &item);
+		post_sending(a);
 		return true;
 	}
-	bool fresh = a->run->send_turn == (uint64_t)a->f.turn;
-
-	a->run->send_turn = 0;
-	if (!fresh)
+	if (!may_send(a))
 		return send_list(a, error);
 	crash_point("step/sending");
 	bool sent = send_call(a, error);
 
 	crash_point("step/sent");
 	return sent;
+}
+
+/* May be carried out twice, but each attempt is counted before it is made: see finalize_reply(). */
+static bool act_finalize(struct act *a, GError **error)
+{
+	if (is_under_way(a, ROLE_DIALER))
+		return true;
+	if (may_send(a))
+		return send_call(a, error);
+	post_sending(a);
+	return true;
 }
 
 /* The watch answers by itself. */
@@ -498,27 +539,18 @@ static bool keep_watch(struct act *a, GError **error)
 /* ---- */
 
 static bool (*const actions[ACTION_COUNT])(struct act *, GError **) = {
-	[ACTION_GET_POWER] = act_get_power,
-	[ACTION_POWER_OFF] = act_power,
-	[ACTION_POWER_ON] = act_power,
-	[ACTION_SOFT_OFF] = act_power,
-	[ACTION_CONFIRM_OFF] = act_power,
-	[ACTION_BOOT_PXE] = act_boot_pxe,
-	[ACTION_BOOT_DISK] = act_boot_disk,
-	[ACTION_BOOT_CD] = act_boot_cd,
-	[ACTION_INSERT] = act_insert,
-	[ACTION_EJECT] = act_eject,
-	[ACTION_EMPTY_DRIVE] = act_eject,
-	[ACTION_PUBLISH] = act_publish,
-	[ACTION_WITHDRAW_TOKEN] = act_withdraw_token,
-	[ACTION_WITHDRAW] = act_withdraw,
-	[ACTION_CONTACT] = act_wait,
-	[ACTION_IDENTIFY] = act_call,
-	[ACTION_CLAIM] = act_call,
-	[ACTION_LOAD_STEPS] = act_call,
-	[ACTION_STEP_SEND] = act_step,
-	[ACTION_STEP_WAIT] = act_wait,
-	[ACTION_SYNC] = act_call,
+	[ACTION_GET_POWER] = act_get_power, [ACTION_POWER_OFF] = act_power,
+	[ACTION_POWER_ON] = act_power,      [ACTION_SOFT_OFF] = act_power,
+	[ACTION_CONFIRM_OFF] = act_power,   [ACTION_BOOT_PXE] = act_boot_pxe,
+	[ACTION_BOOT_DISK] = act_boot_disk, [ACTION_BOOT_INSTANCE] = act_boot_disk,
+	[ACTION_BOOT_CD] = act_boot_cd,     [ACTION_INSERT] = act_insert,
+	[ACTION_EJECT] = act_eject,         [ACTION_EMPTY_DRIVE] = act_eject,
+	[ACTION_PUBLISH] = act_publish,     [ACTION_WITHDRAW_TOKEN] = act_withdraw_token,
+	[ACTION_WITHDRAW] = act_withdraw,   [ACTION_WITHDRAW_BOOT] = act_withdraw_boot,
+	[ACTION_CONTACT] = act_wait,        [ACTION_IDENTIFY] = act_call,
+	[ACTION_CLAIM] = act_call,          [ACTION_LOAD_STEPS] = act_call,
+	[ACTION_STEP_SEND] = act_step,      [ACTION_STEP_WAIT] = act_wait,
+	[ACTION_FINALIZE] = act_finalize,   [ACTION_SYNC] = act_call,
 	[ACTION_AGENT_OFF] = act_call,
 };
 

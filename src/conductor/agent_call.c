@@ -17,6 +17,7 @@ static const struct call {
 	[ACTION_IDENTIFY] = {"poll.get_hardware_info", true},
 	[ACTION_CLAIM] = {"poll.set_node_info", true},
 	[ACTION_LOAD_STEPS] = {.waits = true}, /* named after the kind of steps */
+	[ACTION_FINALIZE] = {"rescue.finalize_rescue", true},
 	[ACTION_SYNC] = {"standby.sync", true},
 	[ACTION_AGENT_OFF] = {"standby.power_off", false},
 };
@@ -145,9 +146,12 @@ json_t *agent_call_params(const struct config *conf, const struct node *n, const
 	case ACTION_EJECT:
 	case ACTION_EMPTY_DRIVE:
 	case ACTION_BOOT_DISK:
+	case ACTION_BOOT_INSTANCE:
 	case ACTION_PUBLISH:
 	case ACTION_WITHDRAW_TOKEN:
 	case ACTION_WITHDRAW:
+	case ACTION_WITHDRAW_BOOT:
+	case ACTION_FINALIZE:
 	case ACTION_CONTACT:
 	case ACTION_IDENTIFY:
 	case ACTION_STEP_WAIT:

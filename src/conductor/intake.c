@@ -165,6 +165,7 @@ static void read_reply(const struct message_agent_reply *m, bool list, struct in
 	in->ev.ok = m->result == 0;
 	in->ev.retry = m->busy || may_pass(m->result);
 	in->ev.unclear = m->unclear || m->busy;
+	in->ev.refused = m->refused;
 	in->ev.command = m->command;
 	in->ev.status = status_of(m->status);
 	in->reason = g_strdup(m->reason);
@@ -234,11 +235,6 @@ static void read_message(struct conductor *c, const struct node *n, const struct
 	in->ev.turn = item->request.turn;
 }
 
-static unsigned seconds(const struct config *conf, enum config_option o)
-{
-	return (unsigned)(config_span(conf, o).us / 1000000);
-}
-
 static void read_item(struct conductor *c, const struct node *n, const struct item *item,
 		      struct intake *in)
 {
@@ -255,10 +251,14 @@ static void read_item(struct conductor *c, const struct node *n, const struct it
 		.epoch = (uint64_t)n->boot_epoch,
 		.turn = item->turn,
 		.automated_clean = config_bool(c->config, OPTION_conductor_automated_clean),
-		.limits = {.callback_s =
-				   seconds(c->config, OPTION_conductor_deploy_callback_timeout),
-			   .power_s =
-				   seconds(c->config, OPTION_conductor_power_state_change_timeout)},
+		.limits = {.callback_s = config_patience(c->config,
+							 OPTION_conductor_deploy_callback_timeout),
+			   .clean_callback_s = config_patience(
+				   c->config, OPTION_conductor_clean_callback_timeout),
+			   .rescue_callback_s = config_patience(
+				   c->config, OPTION_conductor_rescue_callback_timeout),
+			   .power_s = config_patience(c->config,
+						      OPTION_conductor_power_state_change_timeout)},
 	};
 	if (item->kind == ITEM_MESSAGE) {
 		read_message(c, n, item, in);

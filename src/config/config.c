@@ -337,6 +337,13 @@ const struct network *config_networks(const struct config *c, enum config_option
 	return v->networks;
 }
 
+unsigned config_patience(const struct config *c, enum config_option o)
+{
+	int64_t us = config_span(c, o).us;
+
+	return us == 0 ? G_MAXUINT : (unsigned)(us / 1000000);
+}
+
 struct span config_poll_interval(const struct config *c)
 {
 	struct span interval = config_span(c, OPTION_agent_poll_interval);

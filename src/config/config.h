@@ -48,6 +48,8 @@ const struct network *config_networks(const struct config *c, enum config_option
 
 /* Values that follow from several options. */
 struct span config_poll_interval(const struct config *c);
+/* A SPAN that says how long to be patient, in seconds; G_MAXUINT for 0, which means for ever. */
+unsigned config_patience(const struct config *c, enum config_option o);
 const char *config_host(const struct config *c);
 /* The URL that agents of active nodes get, without a slash at its end; NULL: none is configured.  The
  * caller frees it. */

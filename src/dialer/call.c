@@ -94,6 +94,7 @@ static void on_done(void *ctx, const struct http_outcome *outcome)
 	w->calls = c->next;
 	if (outcome->error) {
 		reply.unclear = outcome->sent && c->command;
+		reply.refused = !outcome->sent && outcome->reached == MILESTONE_ADDRESS;
 		fail(&reply, outcome->error->code, outcome->error->message);
 	} else if (outcome->status != 200) {
 		g_autofree char *reason = agent_reply_fault(outcome->status, outcome->body,

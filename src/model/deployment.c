@@ -116,6 +116,16 @@ bool deployment_check_power(const struct node *n, GError **error)
 	return true;
 }
 
+bool deployment_check_rescue(const struct node *n, GError **error)
+{
+	if (n->rescue_interface && g_str_has_prefix(n->rescue_interface, "no-"))
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"Driver %s does not support rescue (disabled or not implemented).",
+			n->driver);
+	return true;
+}
+
 /* "boot_mode:uefi,secure_boot:true" */
 static int mode_in_list(const char *text)
 {

@@ -14,6 +14,10 @@ bool deployment_check_power(const struct node *n, GError **error) G_GNUC_WARN_UN
  * the key. */
 bool deployment_flag(const struct node *n, const char *key, bool otherwise, bool *ret_flag,
 		     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Key of instance_info: sealed, and there while a rescue is under way. */
+#define RESCUE_PASSWORD "rescue_password"
+/* INVALID when rescue_interface says that the node cannot be rescued: the API's sentence for "rescue". */
+bool deployment_check_rescue(const struct node *n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* How the node and its agent find each other: driver_info before the configuration. */
 struct deployment_mode {
 	bool active;    /* the agent calls the API; false: it is polled and never calls */

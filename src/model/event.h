@@ -1,6 +1,7 @@
 /* event.h: what happens to a node.  node_fold() (flow.h) is the only reader. */
 #pragma once
 
+#include <glib.h>
 #include <jansson.h>
 
 #include "clocks.h"
@@ -28,10 +29,14 @@ enum event_kind {
 	EVENT_COUNT
 };
 
+#define FLOW_FOREVER G_MAXUINT /* instead of seconds: no deadline */
+
 /* How long the phases may take; from the configuration. */
 struct flow_limits {
 	unsigned callback_s; /* silence of an agent */
 	unsigned power_s;    /* until a BMC reports the wanted power state */
+	/* The silence of an agent in these operations; 0: callback_s. */
+	unsigned clean_callback_s, rescue_callback_s;
 };
 
 /* What holds for nodes whose driver_info says nothing else; from the configuration. */
@@ -57,8 +62,9 @@ struct event {
 	/* EVENT_VERB */
 	enum state_event verb;
 	const char *word; /* as the client wrote it, for sentences; NULL: its canonical word */
-	const char *config_drive; /* NULL: none given */
-	const json_t *steps;      /* deploy_steps or clean_steps; NULL: none given */
+	const char *config_drive;    /* NULL: none given */
+	const json_t *steps;         /* deploy_steps or clean_steps; NULL: none given */
+	const char *rescue_password; /* sealed for this node; NULL: none given */
 	struct agent_defaults agents;
 
 	/* EVENT_POWER_REQUEST */
@@ -69,6 +75,7 @@ struct event {
 	bool ok;
 	bool retry;         /* the failure may pass */
 	bool unclear;       /* the command may have been carried out */
+	bool refused;       /* nothing listens at the agent's port, and the machine lives */
 	const char *reason; /* sentence, cleaned */
 	enum power_state power;
 	enum boot_mode boot_mode;

@@ -41,7 +41,7 @@ enum action {
 
 enum flow_watch { WATCH_OFF, WATCH_FIRST, WATCH_ON };
 enum flow_limit { LIMIT_POWER, LIMIT_CALLBACK, LIMIT_DAY };
-enum flow_end { END_DONE, END_POWER, END_UNDEPLOYED, END_CLEANED, END_KEEP };
+enum flow_end { END_DONE, END_POWER, END_UNDEPLOYED, END_CLEANED, END_RESCUED, END_KEEP };
 enum {
 	P_SKIP = 1 << 0,
 	P_BOOT_DATA = 1 << 1,
@@ -102,6 +102,13 @@ struct flow {
 #include "flow.def"
 #undef FIELD
 };
+
+/* flow.until of what has no deadline; some time around it after a correction. */
+#define FLOW_NEVER ((struct wall){INT64_C(1) << 61})
+static inline bool flow_has_deadline(const struct flow *f)
+{
+	return f->until.us < INT64_C(1) << 60;
+}
 
 /* {} is no flow.  The caller clears *ret_flow.  INVALID names the key that does not fit. */
 bool flow_parse(const json_t *object, struct flow *ret_flow,

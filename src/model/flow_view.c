@@ -55,6 +55,8 @@ static void add_ending(GString *text, const struct flow *f, struct wall now)
 		g_string_append(text, "; the agent does not answer at present");
 	if (f->until.us == 0)
 		g_string_append(text, "; the conductor has not taken it up yet");
+	else if (!flow_has_deadline(f))
+		g_string_append(text, "; there is no deadline");
 	else
 		g_string_append_printf(text, "; if that does not happen within %lld s, %s",
 				       seconds_between(now, f->until),
@@ -102,7 +104,7 @@ json_t *node_flow_view(const struct node *n, struct wall now)
 				 (json_int_t)f.total, "why", why);
 
 	add_time(view, "since", f.since);
-	add_time(view, "until", f.until);
+	add_time(view, "until", flow_has_deadline(&f) ? f.until : (struct wall){0});
 	return view;
 }
 

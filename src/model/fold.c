@@ -109,7 +109,8 @@ static bool is_passed_over(const struct node *n, const struct flow *f, enum phas
 {
 	const struct phase_info *info = &phase_info[p];
 
-	if ((info->flags & P_BOOT_DATA) && !f->path)
+	/* The address outlives the other boot data of a rescued machine. */
+	if ((info->flags & P_BOOT_DATA) && !f->path && !n->agent_address)
 		return true;
 	if ((info->flags & P_OWN) && !f->own_agent)
 		return true;
@@ -148,6 +149,18 @@ enum phase fold_phase_with(const struct fold *x, enum action action)
 	return PHASE_NONE;
 }
 
+static unsigned patience(const struct fold *x)
+{
+	const struct flow_limits *limits = &x->ev->limits;
+	unsigned own = 0;
+
+	if (flow_operation(&x->f) == OPERATION_CLEAN)
+		own = limits->clean_callback_s;
+	else if (flow_operation(&x->f) == OPERATION_RESCUE)
+		own = limits->rescue_callback_s;
+	return own ? own : limits->callback_s;
+}
+
 struct wall fold_deadline(const struct fold *x)
 {
 	const struct flow_limits *limits = &x->ev->limits;
@@ -155,11 +168,13 @@ struct wall fold_deadline(const struct fold *x)
 
 	switch (phase_info[x->f.phase].limit) {
 	case LIMIT_POWER: seconds = limits->power_s; break;
-	case LIMIT_CALLBACK: seconds = limits->callback_s; break;
+	case LIMIT_CALLBACK: seconds = patience(x); break;
 	case LIMIT_DAY: seconds = 24 * 3600; break;
 	}
 	if (limits->power_s == 0)
 		return (struct wall){0};
+	if (seconds == FLOW_FOREVER)
+		return FLOW_NEVER;
 	if (flow_action(&x->f) == ACTION_SOFT_OFF && x->f.patience)
 		seconds = (unsigned)x->f.patience;
 	return wall_add(x->ev->now, SPAN_SECONDS(seconds));
@@ -208,10 +223,12 @@ static bool begin_boot(struct fold *x)
 	return true;
 }
 
-static void end_boot(struct fold *x)
+/* The machine keeps its address when it goes on running. */
+static void end_boot(struct fold *x, bool keep_address)
 {
 	fold_end_token(x);
-	FOLD_TEXT(x, agent_address, NULL);
+	if (!keep_address)
+		FOLD_TEXT(x, agent_address, NULL);
 	fold_set_info(x, "agent_url", NULL);
 	g_clear_pointer(&x->f.path, g_free);
 	/* No look-up and no heartbeat belongs to it any more. */
@@ -245,6 +262,8 @@ void fold_enter(struct fold *x, enum phase p)
 		f->asked_at = x->ev->now;
 	if (phase_info[p].action == ACTION_CONTACT)
 		f->milestone = MILESTONE_POWER;
+	if (phase_info[p].action == ACTION_FINALIZE)
+		f->runs = 0;
 	if (phase_info[p].state != STATE_NONE)
 		fold_set_state(x, phase_info[p].state);
 	if (flow_operation(f) == OPERATION_CLEAN)
@@ -264,6 +283,9 @@ void fold_start(struct fold *x, enum operation op)
 	 * so that answers for an older flow never fit a newer one. */
 	g_autofree char *path = g_steal_pointer(&x->f.path);
 	int64_t turn = MAX(x->f.turn, x->ev->now.us);
+
+	if (op != OPERATION_RESCUE)
+		fold_forget_password(x);
 
 	flow_clear(&x->f);
 	x->f.path = g_steal_pointer(&path);
@@ -383,8 +405,8 @@ static void fold_boot(struct fold *x)
 		fold_trouble(x, x->ev->retry || patient, x->ev->reason);
 		return;
 	}
-	if (flow_action(&x->f) == ACTION_WITHDRAW)
-		end_boot(x);
+	if (flow_action(&x->f) == ACTION_WITHDRAW || flow_action(&x->f) == ACTION_WITHDRAW_BOOT)
+		end_boot(x, flow_action(&x->f) == ACTION_WITHDRAW_BOOT);
 	fold_advance(x);
 }
 
@@ -448,6 +470,17 @@ static bool is_answer(const struct fold *x, enum event_kind kind)
 	return action_info[flow_action(&x->f)].answer == kind && (uint64_t)x->f.turn == x->ev->turn;
 }
 
+/* A step is announced once, and then looked for.  Finalizing is announced each time: there is no list to be
+ * had from an agent that has finalized. */
+static bool is_about_sending(const struct fold *x, enum event_kind kind)
+{
+	if (!is_answer(x, EVENT_AGENT_REPLY))
+		return false;
+	if (flow_action(&x->f) == ACTION_FINALIZE)
+		return kind == EVENT_SENDING;
+	return flow_action(&x->f) == ACTION_STEP_SEND && x->f.sending == (kind == EVENT_AGENT_LIST);
+}
+
 /* Something the agent of the current boot says of itself. */
 static bool is_agents(const struct fold *x)
 {
@@ -482,10 +515,7 @@ static void fold_worker_event(struct fold *x)
 	case EVENT_BOOT:
 	case EVENT_AGENT_REPLY: fits = is_answer(x, kind); break;
 	case EVENT_AGENT_LIST:
-	case EVENT_SENDING:
-		fits = flow_action(&x->f) == ACTION_STEP_SEND && is_answer(x, EVENT_AGENT_REPLY) &&
-		       x->f.sending == (kind == EVENT_AGENT_LIST);
-		break;
+	case EVENT_SENDING: fits = is_about_sending(x, kind); break;
 	case EVENT_AGENT_ALIVE:
 	case EVENT_AGENT_MILESTONE:
 	case EVENT_AGENT_GONE:

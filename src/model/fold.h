@@ -38,8 +38,10 @@ void fold_fail(struct fold *x, const char *sentence);
 /* Like a failure, and by request: no fault. */
 void fold_abort(struct fold *x);
 void fold_finish(struct fold *x);
-/* Lists and versions of the steps of an operation before. */
+/* Lists and versions of the steps of an operation before, and where its machine was. */
 void fold_forget_steps(struct fold *x);
+/* Of a rescue that is over. */
+void fold_forget_password(struct fold *x);
 /* The deadline of the current phase, counted from the event; 0 in the API's events. */
 struct wall fold_deadline(const struct fold *x);
 /* Of the current operation; PHASE_NONE if it has none. */

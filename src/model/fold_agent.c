@@ -10,6 +10,7 @@
 #define PROGRESS_EVERY  SPAN_SECONDS(2)
 #define RESTARTS_MOST   3
 #define RUNS_MOST       2
+#define REFUSALS_ENOUGH 3
 
 json_t *fold_peek_step(const struct node *n, const struct flow *f)
 {
@@ -299,6 +300,27 @@ static void step_reply(struct fold *x)
 	fold_trouble(x, ev->unclear || ev->retry, ev->ok ? "the agent gave no id" : ev->reason);
 }
 
+/* Who has finalized closes its port for good.  So when the answer to an earlier attempt was lost, a port that
+ * stays closed on a living machine is the answer.  `runs` counts the attempts that may have been carried
+ * out. */
+static void finalize_reply(struct fold *x)
+{
+	struct flow *f = &x->f;
+	const struct event *ev = x->ev;
+	bool runs_on = ev->ok && ev->status == COMMAND_RUNNING;
+
+	if (ev->ok && ev->status == COMMAND_SUCCEEDED) {
+		fold_advance(x);
+		return;
+	}
+	if (!ev->unclear && !runs_on && f->runs > 0)
+		f->runs--;
+	if (ev->refused && f->runs > 0 && f->attempt >= REFUSALS_ENOUGH)
+		fold_advance(x);
+	else
+		fold_trouble(x, ev->retry || ev->unclear || runs_on, ev->reason);
+}
+
 static bool is_refusal_of_stock_agent(const struct event *ev)
 {
 	return ev->reason && strstr(ev->reason, "standalone");
@@ -315,6 +337,8 @@ void fold_reply(struct fold *x)
 		answered(x);
 	if (action == ACTION_STEP_SEND) {
 		step_reply(x);
+	} else if (action == ACTION_FINALIZE) {
+		finalize_reply(x);
 	} else if (action == ACTION_CLAIM && !done && is_refusal_of_stock_agent(ev)) {
 		fold_advance(x);
 	} else if (!done) {

@@ -1,4 +1,5 @@
 /* How an operation ends: done, failed, aborted. */
+#include "deployment.h"
 #include "errors.h"
 #include "fold.h"
 
@@ -15,13 +16,23 @@ static void stop(struct fold *x)
 	x->dirty = true;
 	FOLD_TEXT(x, reservation, NULL);
 	FOLD_JSON(x, deploy_step, json_object());
+	fold_forget_password(x);
+}
+
+void fold_forget_password(struct fold *x)
+{
+	json_t *info = x->n->instance_info;
+
+	if (json_object_del(info, RESCUE_PASSWORD) == 0)
+		attr_set_add(x->changed, NODE_ATTR_instance_info);
 }
 
 void fold_forget_steps(struct fold *x)
 {
-	const char *const keys[] = {deploy_words.steps,         deploy_words.wanted,
-				    clean_words.steps,          clean_words.wanted,
-				    "hardware_manager_version", "agent_url"};
+	const char *const keys[] = {
+		deploy_words.steps, deploy_words.wanted,        clean_words.steps,
+		clean_words.wanted, "hardware_manager_version", "agent_url",
+		"rescue_address"};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
 		fold_set_info(x, keys[i], NULL);
@@ -71,6 +82,12 @@ void fold_finish(struct fold *x)
 	case END_DONE:
 		provision_state_next(to, STATE_EVENT_DONE, &to);
 		fold_forget_steps(x);
+		fold_set_state(x, to);
+		break;
+	case END_RESCUED:
+		provision_state_next(to, STATE_EVENT_DONE, &to);
+		fold_forget_steps(x);
+		fold_set_info(x, "rescue_address", json_string(x->n->agent_address));
 		fold_set_state(x, to);
 		break;
 	case END_UNDEPLOYED: end_undeployment(x); return;
@@ -132,7 +149,9 @@ void fold_abort(struct fold *x)
 	g_autofree char *sentence = NULL;
 	bool stepping = flow_action(&x->f) == ACTION_STEP_WAIT;
 
-	if (flow_operation(&x->f) != OPERATION_CLEAN)
+	if (flow_operation(&x->f) == OPERATION_RESCUE)
+		sentence = g_strdup("By request, the rescue operation was aborted.");
+	else if (flow_operation(&x->f) != OPERATION_CLEAN)
 		sentence = g_strdup("The deployment was aborted by request.");
 	else if (stepping)
 		sentence = g_strdup_printf("By request, the clean operation was aborted during or "

@@ -168,6 +168,62 @@ static bool verb_delete(struct fold *x, GError **error)
 	return true;
 }
 
+static bool check_rescue(const struct fold *x, const char *word, const char *word_ing,
+			 GError **error)
+{
+	const struct node *n = x->n;
+	g_autoptr(GError) reason = NULL;
+	struct deployment_mode mode;
+
+	if (n->maintenance)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "The %s operation can't be performed on node %s because it's "
+				      "in maintenance mode.",
+				      word_ing, n->uuid.s);
+	if (n->disable_power_off)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "Rescuing a node with disable_power_off is not supported by "
+				      "this release of Inox");
+	if (deployment_check_power(n, &reason) && deployment_check_rescue(n, &reason) &&
+	    (x->ev->verb == STATE_EVENT_UNRESCUE ||
+	     deployment_mode(n, &x->ev->agents, &mode, &reason)))
+		return true;
+	return inox_error_set(error, INOX_ERROR_INVALID,
+			      "Failed to %s instance %s for node %s: Validation failed. Error: %s",
+			      word, uuid_is_set(&n->instance_uuid) ? n->instance_uuid.s : "None",
+			      n->uuid.s, reason->message);
+}
+
+static bool verb_rescue(struct fold *x, GError **error)
+{
+	const char *password = x->ev->rescue_password;
+
+	if (!password)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "A non-empty \"rescue_password\" is required when setting "
+				      "target provision state to rescue");
+	if (!check_rescue(x, "rescue", "rescuing", error))
+		return false;
+	begin(x);
+	fold_forget_steps(x);
+	json_object_set_new(x->n->instance_info, RESCUE_PASSWORD, json_string(password));
+	attr_set_add(x->changed, NODE_ATTR_instance_info);
+	fold_end_token(x);
+	fold_start(x, OPERATION_RESCUE);
+	return true;
+}
+
+static bool verb_unrescue(struct fold *x, GError **error)
+{
+	if (!check_rescue(x, "unrescue", "unrescuing", error))
+		return false;
+	begin(x);
+	fold_forget_steps(x);
+	fold_end_token(x);
+	fold_start(x, OPERATION_UNRESCUE);
+	return true;
+}
+
 /* A step that must not be cut off is let end first. */
 static bool verb_abort(struct fold *x, GError **error)
 {
@@ -186,15 +242,17 @@ static bool verb_abort(struct fold *x, GError **error)
 
 static bool can_abort(const struct node *n)
 {
-	return n->provision_state == STATE_DEPLOY_WAIT || n->provision_state == STATE_CLEAN_WAIT;
+	return n->provision_state == STATE_DEPLOY_WAIT || n->provision_state == STATE_CLEAN_WAIT ||
+	       n->provision_state == STATE_RESCUE_WAIT;
 }
 
 /* NULL: known to the API, and not done by this release. */
 static bool (*const verbs[STATE_EVENT_COUNT])(struct fold *, GError **) = {
-	[STATE_EVENT_MANAGE] = verb_manage, [STATE_EVENT_PROVIDE] = verb_provide,
-	[STATE_EVENT_DEPLOY] = verb_deploy, [STATE_EVENT_REBUILD] = verb_deploy,
-	[STATE_EVENT_DELETE] = verb_delete, [STATE_EVENT_ABORT] = verb_abort,
-	[STATE_EVENT_CLEAN] = verb_clean,
+	[STATE_EVENT_MANAGE] = verb_manage,     [STATE_EVENT_PROVIDE] = verb_provide,
+	[STATE_EVENT_DEPLOY] = verb_deploy,     [STATE_EVENT_REBUILD] = verb_deploy,
+	[STATE_EVENT_DELETE] = verb_delete,     [STATE_EVENT_ABORT] = verb_abort,
+	[STATE_EVENT_CLEAN] = verb_clean,       [STATE_EVENT_RESCUE] = verb_rescue,
+	[STATE_EVENT_UNRESCUE] = verb_unrescue,
 };
 
 bool fold_verb(struct fold *x, GError **error)

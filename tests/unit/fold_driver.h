@@ -89,6 +89,7 @@ static inline bool play_verb(struct play *p, enum state_event verb, GError **err
 	struct event ev = play_event(p, EVENT_VERB);
 
 	ev.verb = verb;
+	ev.rescue_password = "sealed:v1:password";
 	ev.limits = (struct flow_limits){0};
 	return play_fold(p, &ev, error);
 }
@@ -125,6 +126,8 @@ static inline struct event play_success(const struct play *p, json_t **ret_outco
 
 	*ret_outcome = NULL;
 	if (action == ACTION_STEP_SEND && !f.sending)
+		ev.kind = EVENT_SENDING;
+	if (action == ACTION_FINALIZE && f.runs == 0)
 		ev.kind = EVENT_SENDING;
 	if (action == ACTION_STEP_SEND) {
 		ev.command = "11111111-2222-4333-8444-555555555555";

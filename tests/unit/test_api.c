@@ -415,7 +415,7 @@ static void test_interfaces(void)
 	g_assert_true(hardware_check_config(c, NULL));
 	g_assert_true(hardware_settle(c, h, n, changed, NULL));
 	g_assert_cmpstr(n->power_interface, ==, "redfish");
-	g_assert_cmpstr(n->rescue_interface, ==, "no-rescue");
+	g_assert_cmpstr(n->rescue_interface, ==, "agent");
 	g_assert_true(attr_set_has(changed, NODE_ATTR_boot_interface));
 	g_free(n->power_interface);
 	n->power_interface = g_strdup("fake");

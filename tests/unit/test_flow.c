@@ -13,6 +13,7 @@ static void assert_at_rest(const struct play *p)
 	g_assert_cmpuint(json_object_size(p->n->flow), ==, 0);
 	g_assert_null(p->n->reservation);
 	g_assert_null(p->n->agent_token);
+	g_assert_null(json_object_get(p->n->instance_info, "rescue_password"));
 }
 
 static void test_tables(void)
@@ -186,6 +187,8 @@ static struct play at_phase(enum phase phase)
 		{OPERATION_DEPLOY, STATE_AVAILABLE, STATE_EVENT_DEPLOY},
 		{OPERATION_UNDEPLOY, STATE_ACTIVE, STATE_EVENT_DELETE},
 		{OPERATION_CLEAN, STATE_MANAGEABLE, STATE_EVENT_PROVIDE},
+		{OPERATION_RESCUE, STATE_ACTIVE, STATE_EVENT_RESCUE},
+		{OPERATION_UNRESCUE, STATE_RESCUE, STATE_EVENT_UNRESCUE},
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(starts); i++) {
@@ -212,7 +215,7 @@ static bool is_tested(enum phase phase)
 	enum operation op = phase_info[phase].operation;
 
 	return op == OPERATION_VERIFY || op == OPERATION_DEPLOY || op == OPERATION_UNDEPLOY ||
-	       op == OPERATION_CLEAN;
+	       op == OPERATION_CLEAN || op == OPERATION_RESCUE || op == OPERATION_UNRESCUE;
 }
 
 static void for_each_phase(void (*fn)(struct play *p, enum phase phase))
@@ -232,6 +235,8 @@ static struct event failure(const struct play *p, bool retry)
 	g_autoptr(json_t) outcome = NULL;
 	struct event ev = play_success(p, &outcome);
 
+	if (ev.kind == EVENT_SENDING && phase_info[play_phase(p)].action == ACTION_FINALIZE)
+		ev.kind = EVENT_AGENT_REPLY;
 	ev.outcome = NULL;
 	ev.ok = false;
 	ev.retry = retry;
