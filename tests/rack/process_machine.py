@@ -5,11 +5,12 @@
 
 STATE is a JSON file: {"boot_root", "sysroot", "agent", "port"}.  Booting from the network means what
 firmware, iPXE, kernel and ramdisk do between them: wait until the boot host knows this MAC address, take the
-script's kernel arguments, the token's archive and the reserved address, and become inox-agent.
+script's kernel arguments, the token's archive and the reserved address, and run inox-agent.
 Booting from the optical drive means: load the ISO whose URL the BMC gives, and take loader configuration and token
 out of it.  Booting from the disk means: the disk must begin with a boot sector; then the instance just runs.
 """
 
+import ctypes
 import json
 import os
 import pathlib
@@ -123,10 +124,28 @@ def become_agent(state, sysroot, address, arguments, archive):
             os.close(descriptor)
             if path.name == "agent-token":
                 note_token(sysroot.parent, content.strip())
-    os.execv(
-        state["agent"],
-        [state["agent"], "--listen", f"{address}:{state['port']}", "--root", str(sysroot)],
-    )
+    fresh_rescue_folder(sysroot)
+    run_agent([state["agent"], "--listen", f"{address}:{state['port']}", "--root", str(sysroot)], sysroot)
+
+
+def fresh_rescue_folder(sysroot):
+    """The ramdisk's /etc is new in each boot."""
+    folder = sysroot / "etc/ipa-rescue-config"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (*folder.iterdir(), sysroot / "etc/.rescued"):
+        path.unlink(missing_ok=True)
+
+
+def run_agent(argv, sysroot):
+    """The machine is up as long as its agent is; or, once it is rescued, until somebody switches it off."""
+    agent = os.fork()
+    if agent == 0:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        os.execv(argv[0], argv)
+    _, status = os.waitpid(agent, 0)
+    if (sysroot / "etc/.rescued").exists():
+        signal.pause()
+    sys.exit(os.waitstatus_to_exitcode(status) != 0)
 
 
 def boot_disk(state):
