@@ -66,8 +66,9 @@ static struct secret *ask_once(FILE *terminal, const char *prompt, GError **erro
 	}
 	quiet = before;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	fputs(prompt, stderr);
+	/* Before the prompt: what is typed in answer to it must not be flushed. */
 	tcsetattr(fd, TCSAFLUSH, &quiet);
+	fputs(prompt, stderr);
 	struct secret *s = read_line(terminal, "the terminal", error);
 
 	tcsetattr(fd, TCSAFLUSH, &before);

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import select
 import sqlite3
 import subprocess
 import sys
@@ -268,6 +269,10 @@ def test_inox(rack, folder):
 
 def type_at_terminal(rack, *lines):
     """What `inox rescue` shows and returns when each line is typed at a prompt of its own."""
+    def read():
+        assert select.select([terminal], [], [], 20)[0], "inox says nothing"
+        return os.read(terminal, 1024)
+
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["INOX_URL"] = rack.inoxd.url
@@ -276,10 +281,10 @@ def type_at_terminal(rack, *lines):
     for line in lines:
         before = len(shown)
         while b": " not in shown[before:]:
-            shown += os.read(terminal, 1024)
+            shown += read()
         os.write(terminal, line.encode() + b"\n")
     try:
-        while piece := os.read(terminal, 1024):
+        while piece := read():
             shown += piece
     except OSError:
         pass  # the other end is closed
