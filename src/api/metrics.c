@@ -1,5 +1,7 @@
 /* Counts: GET /metrics in Prometheus' text format, GET /v1/shards. */
+#include "dialer_metrics.h"
 #include "documents.h"
+#include "limit.h"
 
 static void print_requests(const struct api *a, GString *out)
 {
@@ -36,6 +38,45 @@ static void print_agent_calls(const struct api *a, GString *out)
 				       a->agent_calls[i]);
 }
 
+/* Older figures are those of a process that is gone, or stuck. */
+#define FIGURES_AGE_MOST_S 60
+
+/* NULL if the dialer has none. */
+static struct dialer_metrics *read_figures(const struct api *a, unsigned index, GError **error)
+{
+	g_autofree char *name = g_strdup_printf(DIALER_METRICS_SETTING, index);
+	g_autofree char *value = NULL;
+	struct dialer_metrics m;
+	char *figures = NULL;
+
+	if (!store_setting_get(a->store, name, &value, error) || !value)
+		return NULL;
+	gint64 age = wall_now().us / 1000000 - g_ascii_strtoll(value, &figures, 10);
+
+	if (age > FIGURES_AGE_MOST_S || *figures != ' ' ||
+	    !dialer_metrics_decode(figures + 1, &m, NULL))
+		return NULL;
+	return g_memdup2(&m, sizeof(m));
+}
+
+static bool print_dialers(const struct api *a, GString *out, GError **error)
+{
+	struct dialer_metrics *list[LIMIT_DIALERS] = {NULL};
+	unsigned count = (unsigned)config_int(a->config, OPTION_agent_dialers);
+	g_autoptr(GError) problem = NULL;
+
+	for (unsigned i = 0; i < count && !problem; i++)
+		list[i] = read_figures(a, i, &problem);
+	if (!problem)
+		dialer_metrics_print(out, list, count);
+	for (unsigned i = 0; i < count; i++)
+		g_free(list[i]);
+	if (!problem)
+		return true;
+	g_propagate_error(error, g_steal_pointer(&problem));
+	return false;
+}
+
 bool document_metrics(struct request *rq, GError **error)
 {
 	g_autoptr(GHashTable) counts =
@@ -43,8 +84,10 @@ bool document_metrics(struct request *rq, GError **error)
 
 	if (!counts)
 		return false;
-	GString *out = g_string_new(NULL);
+	g_autoptr(GString) out = g_string_new(NULL);
 
+	if (!print_dialers(rq->api, out, error))
+		return false;
 	print_requests(rq->api, out);
 	print_agent_calls(rq->api, out);
 	g_string_append(out, "# HELP inox_nodes Nodes by provisioning state.\n"
@@ -55,7 +98,7 @@ bool document_metrics(struct request *rq, GError **error)
 		g_string_append_printf(out, "inox_nodes{provision_state=\"%s\"} %u\n", text,
 				       GPOINTER_TO_UINT(g_hash_table_lookup(counts, text)));
 	}
-	rq->text = g_string_free(out, FALSE);
+	rq->text = g_string_free(g_steal_pointer(&out), FALSE);
 	return true;
 }
 

@@ -152,6 +152,10 @@ static void take_message(struct link *l, struct message *m)
 	struct item item = {.kind = ITEM_MESSAGE};
 	struct sender sender;
 
+	if (role == ROLE_DIALER && m->type == MESSAGE_dialer_metrics) {
+		figures_take(l, m->dialer_metrics.figures);
+		return;
+	}
 	if (!sender_of(m, &sender) || sender.role != role || !is_share(l, sender.node)) {
 		log_warn(NULL, "message of the wrong kind dropped",
 			 F_STR("worker", role_text[role]),
@@ -203,6 +207,8 @@ static void close_worker(struct link *l, const GError *error)
 	}
 	if (l->role == ROLE_BMC)
 		c->syncs = 0;
+	if (l->role == ROLE_DIALER)
+		figures_drop(c, l->index);
 }
 
 static void on_message(void *ctx, struct message *m, int fd)
@@ -330,7 +336,7 @@ struct conductor *conductor_new(struct loop *l, const struct config *conf, struc
 	c->dialer_count = (unsigned)config_int(conf, OPTION_agent_dialers);
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		c->workers[i] = (struct link){.c = c, .role = i};
-	for (unsigned i = 0; i < DIALERS_MOST; i++)
+	for (unsigned i = 0; i < LIMIT_DIALERS; i++)
 		c->dialers[i] = (struct link){.c = c, .role = ROLE_DIALER, .index = i};
 	c->runs = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, run_free);
 	c->requests = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
@@ -347,6 +353,8 @@ struct conductor *conductor_new(struct loop *l, const struct config *conf, struc
 
 	if (!arguments || !look_at_all(c, SPAN_SECONDS(0), error))
 		return NULL;
+	for (unsigned i = 0; i < c->dialer_count; i++)
+		figures_drop(c, i);
 	start_timers(c);
 	return g_steal_pointer(&c);
 }
@@ -357,7 +365,7 @@ void conductor_free(struct conductor *c)
 		return;
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		channel_free(c->workers[i].channel);
-	for (unsigned i = 0; i < DIALERS_MOST; i++)
+	for (unsigned i = 0; i < LIMIT_DIALERS; i++)
 		channel_free(c->dialers[i].channel);
 	loop_watch_free(c->poke_watch);
 	loop_timer_free(c->drain_timer);

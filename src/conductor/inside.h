@@ -6,6 +6,7 @@
 #include "conductor.h"
 #include "flow.h"
 #include "flow_record.h"
+#include "limit.h"
 
 /* A request under way at a worker. */
 struct request {
@@ -66,7 +67,7 @@ struct conductor {
 	struct store *store;
 	const struct seal_key *key;
 	struct link workers[ROLE_COUNT]; /* bmc and boot */
-	struct link dialers[DIALERS_MOST];
+	struct link dialers[LIMIT_DIALERS];
 	unsigned dialer_count;
 	int poke_fd;
 	struct loop_watch *poke_watch;
@@ -108,3 +109,7 @@ bool fill_bmc_request(struct conductor *c, const struct node *n, enum bmc_operat
 /* sync.c */
 void sync_start(struct conductor *c);
 void sync_next(struct conductor *c);
+
+/* figures.c: what a dialer counts, kept for the API. */
+void figures_take(const struct link *l, const char *text);
+void figures_drop(struct conductor *c, unsigned index);

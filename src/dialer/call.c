@@ -31,6 +31,7 @@ void call_reject(struct dialer *d, const struct watch *w, struct call *call, con
 	g_autofree char *text = g_strdup(reason);
 	struct message_agent_reply reply = {.result = INOX_ERROR_CONFLICT + 1, .reason = text};
 
+	d->metrics.calls_rejected++;
 	send_reply(d, w, call, &reply);
 	call_free(call);
 }

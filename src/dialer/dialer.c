@@ -64,26 +64,40 @@ static void forget_epoch(struct dialer *d, struct watch *w)
 }
 
 /* NULL, or why the node is not watched. */
-static char *check_watch(struct dialer *d, const struct message_dialer_watch *m,
-			 struct dial_address *ret_to)
+static char *check_address(struct dialer *d, const struct message_dialer_watch *m,
+			   struct dial_address *ret_to)
 {
 	unsigned count;
 	const struct network *list =
 		config_networks(d->config, OPTION_agent_allowed_networks, &count);
 	g_autoptr(GError) error = NULL;
 
-	if (!dial_address_check(m->address, m->port, list, count, ret_to, &error))
-		return g_error_matches(error, INOX_ERROR, INOX_ERROR_DENIED)
-			       ? g_strdup_printf("the agent's address %s is outside "
-						 "[agent]allowed_networks",
-						 m->address)
-			       : g_strdup_printf("the agent's address cannot be dialled: %s",
-						 error->message);
+	if (dial_address_check(m->address, m->port, list, count, ret_to, &error))
+		return NULL;
+	d->metrics.watch_outside++;
+	if (g_error_matches(error, INOX_ERROR, INOX_ERROR_DENIED))
+		return g_strdup_printf("the agent's address %s is outside [agent]allowed_networks",
+				       m->address);
+	return g_strdup_printf("the agent's address cannot be dialled: %s", error->message);
+}
+
+static const char *check_channel(const struct message_dialer_watch *m)
+{
 	if (m->transport > TRANSPORT_HTTP || m->phase > WATCH_IDLE)
-		return g_strdup("the transport or the phase of the watch is unknown");
+		return "the transport or the phase of the watch is unknown";
 	if (m->transport == TRANSPORT_PINNED && strlen(m->certificate) != WATCH_PIN_TEXT - 1)
-		return g_strdup("transport is pinned, but no certificate is known");
-	return m->token ? NULL : g_strdup("the node has no agent token");
+		return "transport is pinned, but no certificate is known";
+	return m->token ? NULL : "the node has no agent token";
+}
+
+static char *check_watch(struct dialer *d, const struct message_dialer_watch *m,
+			 struct dial_address *ret_to)
+{
+	char *problem = check_address(d, m, ret_to);
+	const char *other = problem ? NULL : check_channel(m);
+
+	d->metrics.watch_wrong += other != NULL;
+	return other ? g_strdup(other) : problem;
 }
 
 static void set_identity(struct watch *w, const struct message_dialer_watch *m,
@@ -207,6 +221,8 @@ static void on_message(void *ctx, struct message *m, int fd)
 		c = g_new0(struct call, 1);
 		c->request = m->dialer_list.request;
 		add_call(d, &m->dialer_list.node, m->dialer_list.epoch, c);
+	} else if (m->type == MESSAGE_dialer_report) {
+		figures_send(d);
 	} else {
 		log_warn(NULL, "unexpected message of the conductor",
 			 F_STR("type", message_type_text(m->type)));
@@ -233,6 +249,8 @@ struct dialer *dialer_new(struct loop *l, const struct config *c, int channel_fd
 	d->schedule = schedule_new();
 	d->client = http_client_new(l);
 	d->slots = slots_new(d);
+	d->report = loop_timer_new(l, figures_send, d);
+	loop_timer_arm(d->report, SPAN_SECONDS(1));
 	d->channel = channel_new(l, channel_fd, on_message, on_closed, d);
 	return d;
 }
@@ -257,6 +275,7 @@ void dialer_free(struct dialer *d)
 		return;
 	table_each(d->table, free_watch, d);
 	slots_free(d->slots);
+	loop_timer_free(d->report);
 	channel_free(d->channel);
 	http_client_free(d->client);
 	schedule_free(d->schedule);

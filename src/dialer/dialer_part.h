@@ -3,6 +3,7 @@
  * dialer.c  messages of the conductor
  * slots.c   the schedule, and who may dial
  * look.c    one look at an agent: what is asked, and what the answer changes
+ * figures.c what is counted
  * call.c    commands and lists that the conductor asked for
  */
 #pragma once
@@ -10,6 +11,7 @@
 #include "channel.h"
 #include "client.h"
 #include "dialer.h"
+#include "dialer_metrics.h"
 #include "pacing.h"
 #include "schedule.h"
 #include "table.h"
@@ -25,6 +27,8 @@ struct dialer {
 	struct schedule *schedule;
 	struct slots *slots;
 	unsigned watched[WATCH_PHASES];
+	struct dialer_metrics metrics;
+	struct loop_timer *report;
 };
 
 /* One command for an agent, or the wish for its list. */
@@ -54,6 +58,7 @@ void dialer_send(struct dialer *d, const struct message *m);
 /* ---- slots.c */
 struct slots *slots_new(struct dialer *d);
 void slots_free(struct slots *s);
+void slots_fill(const struct slots *s, struct dialer_metrics *m);
 /* `done` gets a ctx for dialer_finish(). */
 void dialer_ask(struct dialer *d, struct watch *w, const struct question *q, http_done_fn done);
 /* The record behind the ctx; its transfer is over. */
@@ -83,3 +88,7 @@ void call_start(struct dialer *d, struct watch *w);
 /* Answers a call that was not sent, and frees it. */
 void call_reject(struct dialer *d, const struct watch *w, struct call *call, const char *reason);
 void call_free(struct call *c);
+
+void figures_count(struct dialer *d, enum slot slot, const struct http_outcome *o);
+/* Tells the conductor; `ctx` is the dialer. */
+void figures_send(void *ctx);

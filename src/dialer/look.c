@@ -143,6 +143,8 @@ static void on_success(struct dialer *d, struct watch *w)
 {
 	bool tell = !w->alive || w->gone || w->restarted;
 
+	if (w->alive)
+		histogram_add(&d->metrics.staleness, BOUNDS_LONG, since(d, w->seen));
 	w->seen = now(d);
 	w->failures = 0;
 	w->suspect = false;
@@ -188,7 +190,16 @@ static void on_token_lost(struct dialer *d, struct watch *w, const char *reason)
 	log_warn(w->node.s, "an agent refuses the token that it accepted before",
 		 F_INT("epoch", w->epoch), F_STR("reason", reason));
 	w->halted = w->token_lost = true;
+	d->metrics.tokens_lost++;
 	tell_gone(d, w, sentence);
+}
+
+/* An answer that no agent gives. */
+static void on_malformed(struct dialer *d, struct watch *w, const struct http_outcome *outcome,
+			 const char *reason)
+{
+	d->metrics.malformed++;
+	on_failure(d, w, outcome->reached, reason);
 }
 
 /* True if the answer is a whole 200; else the failure is dealt with. */
@@ -272,7 +283,7 @@ static void on_status(void *ctx, const struct http_outcome *outcome)
 	if (!is_good(d, w, outcome, "GET /v1/status"))
 		return;
 	if (!agent_reply_status(outcome->body, outcome->length, &status, &error)) {
-		on_failure(d, w, outcome->reached, error->message);
+		on_malformed(d, w, outcome, error->message);
 		return;
 	}
 	w->restarted = w->restarted || (w->started_ms && w->started_ms != status.started_ms);
@@ -299,7 +310,7 @@ static void on_list(void *ctx, const struct http_outcome *outcome)
 	if (list)
 		on_success(d, w);
 	else
-		on_failure(d, w, outcome->reached, error->message);
+		on_malformed(d, w, outcome, error->message);
 }
 
 static void on_command_unknown(struct dialer *d, struct watch *w)
@@ -354,12 +365,12 @@ static void on_command(void *ctx, const struct http_outcome *outcome)
 	if (!is_good(d, w, outcome, "GET /v1/commands/ID"))
 		return;
 	if (!agent_reply_result(outcome->body, outcome->length, LIMIT_AGENT_REPLY, &r, &error)) {
-		on_failure(d, w, outcome->reached, error->message);
+		on_malformed(d, w, outcome, error->message);
 		return;
 	}
 	if (strcmp(r.id.s, w->command.s) != 0) {
-		on_failure(d, w, outcome->reached,
-			   "the agent answers with another command than the one asked for");
+		on_malformed(d, w, outcome,
+			     "the agent answers with another command than the one asked for");
 		return;
 	}
 	on_result(d, w, &r);

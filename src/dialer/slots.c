@@ -160,7 +160,7 @@ struct watch *dialer_finish(void *ctx, const struct http_outcome *outcome,
 	struct running *r = ctx;
 	struct watch *w = r->watch;
 
-	(void)outcome;
+	figures_count(r->dialer, r->slot, outcome);
 	*ret_dialer = r->dialer;
 	give_back(r->dialer, w);
 	return w;
@@ -228,6 +228,7 @@ static void give_up(struct dialer *d, struct running *r)
 {
 	struct watch *w = r->watch;
 
+	d->metrics.given_up++;
 	dialer_cancel(d, w);
 	look_fail(d, w, "did not answer in time");
 }
@@ -280,6 +281,7 @@ static void note_lateness(struct dialer *d, const struct watch *w)
 	struct mono now = loop_now(d->loop);
 	int64_t late_us = (int64_t)(now.us - w->due.us);
 
+	histogram_add(&d->metrics.lateness, BOUNDS_SHORT, (struct span){late_us});
 	if (late_us < LATE.us ||
 	    !mono_reached(mono_add(d->slots->late_logged, LATE_LOG_EVERY), now))
 		return;
@@ -326,6 +328,7 @@ static void on_pump(void *ctx)
 	unsigned started = 0;
 
 	if (channel_queued_bytes(d->channel) > BACKLOG_MOST) {
+		d->metrics.held_back++;
 		loop_timer_arm(d->slots->pump, BACKLOG_PAUSE);
 		return;
 	}
@@ -377,6 +380,26 @@ struct slots *slots_new(struct dialer *d)
 	s->ripen_due = mono_add(loop_now(d->loop), RIPEN_EVERY);
 	loop_timer_arm(s->ripen, RIPEN_EVERY);
 	return s;
+}
+
+void slots_fill(const struct slots *s, struct dialer_metrics *m)
+{
+	uint64_t *const running[SLOT_COUNT] = {
+		[SLOT_CALL] = &m->in_call,       [SLOT_USUAL] = &m->in_usual,
+		[SLOT_CONTACT] = &m->in_contact, [SLOT_RETRY] = &m->in_retry,
+		[SLOT_DEAD] = &m->in_dead,       [SLOT_LONG] = &m->in_long,
+	};
+	uint64_t *const waiting[SLOT_COUNT] = {
+		[SLOT_CALL] = &m->waits_call,       [SLOT_USUAL] = &m->waits_usual,
+		[SLOT_CONTACT] = &m->waits_contact, [SLOT_RETRY] = &m->waits_retry,
+		[SLOT_DEAD] = &m->waits_dead,
+	};
+
+	for (unsigned i = SLOT_NONE + 1; i < SLOT_COUNT; i++) {
+		*running[i] = s->running[i];
+		if (waiting[i])
+			*waiting[i] = s->waiting[i].length;
+	}
 }
 
 void slots_free(struct slots *s)

@@ -17,6 +17,7 @@
 #include "channel.h"
 #include "child.h"
 #include "errors.h"
+#include "limit.h"
 #include "log.h"
 #include "notify.h"
 #include "worker.h"
@@ -30,7 +31,7 @@
 #define EXIT_CONFIGURE 2
 
 /* One per role, and the further dialers. */
-#define CHILDREN (ROLE_COUNT + DIALERS_MOST - 1)
+#define CHILDREN (ROLE_COUNT + LIMIT_DIALERS - 1)
 
 struct child {
 	struct supervisor *supervisor;

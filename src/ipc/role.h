@@ -11,7 +11,4 @@ enum role {
 	ROLE_COUNT
 };
 
-/* [agent]dialers: each watches the nodes whose UUID falls to it. */
-#define DIALERS_MOST 16
-
 extern const char *const role_text[ROLE_COUNT]; /* "supervisor", "api", ... */

@@ -54,3 +54,17 @@ def test_two_dialers_share_the_nodes_and_restart_alone(rack):
     for name in names:
         rack.wait_state(name, "active", 90)
     assert {role: pid for role, pid in rack.inoxd.children().items() if role != "dialer"} == others
+
+
+def test_the_figures_of_every_dialer_are_printed(inoxd):
+    process = inoxd({"agent": {"dialers": 2}})
+
+    def labels():
+        text = process.api("GET", "/metrics").text
+        assert "# TYPE inox_dialer_lateness_seconds histogram" in text
+        return {line.split('dialer="')[1][0] for line in text.splitlines() if line.startswith("inox_dialer_watched{")}
+    wait_until(lambda: labels() == {"0", "1"}, 10, what="figures of two dialers")
+    # A dialer that is gone has none, and the conductor that starts anew knows none.
+    os.kill(process.children()["conductor"], signal.SIGKILL)
+    wait_until(lambda: labels() == set(), 10, what="no figures")
+    wait_until(lambda: labels() == {"0", "1"}, 20, what="figures of two dialers")

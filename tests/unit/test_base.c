@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "dialer_metrics.h"
 #include "errors.h"
 #include "identity.h"
 #include "jsons.h"
@@ -143,6 +144,46 @@ static void test_network_list(void)
 	g_assert_false(network_list_allows(NULL, 0, &(struct endpoint){.length = 0}));
 }
 
+static void test_figures(void)
+{
+	struct dialer_metrics m = {.polls_ok = 7, .in_long = 3}, back;
+	struct dialer_metrics *list[] = {NULL, &m};
+	g_autoptr(GString) out = g_string_new(NULL);
+	g_autoptr(GError) error = NULL;
+
+	histogram_add(&m.handshake, BOUNDS_SHORT, SPAN_MS(1));
+	histogram_add(&m.handshake, BOUNDS_SHORT, SPAN_MS(3));
+	histogram_add(&m.handshake, BOUNDS_SHORT, SPAN_SECONDS(9));
+	histogram_add(&m.handshake, BOUNDS_SHORT, (struct span){-5});
+	g_autofree char *text = dialer_metrics_encode(&m);
+
+	g_assert_true(dialer_metrics_decode(text, &back, NULL));
+	g_assert_true(memcmp(&m, &back, sizeof(m)) == 0);
+	g_autofree char *longer = g_strconcat(text, " 1", NULL);
+
+	g_assert_false(dialer_metrics_decode(longer, &back, &error));
+	g_assert_false(dialer_metrics_decode("", &back, NULL));
+	text[0] = '-';
+	g_assert_false(dialer_metrics_decode(text, &back, NULL));
+	dialer_metrics_print(out, list, 2);
+	static const char *const lines[] = {
+		"# TYPE inox_dialer_polls_total counter\n",
+		"\ninox_dialer_polls_total{dialer=\"1\",outcome=\"ok\"} 7\n",
+		"\ninox_dialer_in_flight{dialer=\"1\",kind=\"long poll\"} 3\n",
+		"\ninox_dialer_backlog_bytes{dialer=\"1\"} 0\n",
+		"# TYPE inox_dialer_handshake_seconds histogram\n",
+		"\ninox_dialer_handshake_seconds_bucket{dialer=\"1\",le=\"0.001\"} 2\n",
+		"\ninox_dialer_handshake_seconds_bucket{dialer=\"1\",le=\"0.005\"} 3\n",
+		"\ninox_dialer_handshake_seconds_bucket{dialer=\"1\",le=\"+Inf\"} 4\n",
+		"\ninox_dialer_handshake_seconds_sum{dialer=\"1\"} 9.004000\n",
+		"\ninox_dialer_handshake_seconds_count{dialer=\"1\"} 4\n",
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(lines); i++)
+		g_assert_nonnull(strstr(out->str, lines[i]));
+	g_assert_null(strstr(out->str, "dialer=\"0\""));
+}
+
 static void test_token(void)
 {
 	g_autoptr(secret) a = secret_new_token();
@@ -183,6 +224,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/network/loopback is dialled only when it is named", test_network_list);
 	g_test_add_func("/json/depth, size and duplicate keys are limited", test_json_limits);
 	g_test_add_func("/seal/a text opens with its key and its node only", test_seal);
+	g_test_add_func("/figures/a dialer's figures are sent, checked and printed", test_figures);
 	g_test_add_func("/secret/tokens are 43 URL-safe characters and compare whole", test_token);
 	g_test_add_func("/log/text from machines loses its control characters", test_clean);
 	g_test_add_func("/vocabulary/words and numbers map both ways", test_vocabulary);

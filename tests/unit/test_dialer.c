@@ -7,6 +7,7 @@
 
 #include "channel.h"
 #include "dialer.h"
+#include "dialer_metrics.h"
 #include "errors.h"
 #include "sandbox.h"
 #include "server.h"
@@ -44,6 +45,8 @@ struct scene {
 	unsigned alive_count, gone_count, milestone_count, command_count, reply_count;
 	unsigned last_status, last_milestone, last_result;
 	bool last_unclear, last_busy;
+	struct dialer_metrics figures;
+	unsigned reports;
 	char *last_reason, *last_outcome, *last_command;
 };
 
@@ -156,6 +159,9 @@ static void on_message(void *ctx, struct message *m, int fd)
 		keep(&s->last_reason, &m->agent_reply.reason);
 		keep(&s->last_outcome, &m->agent_reply.outcome);
 		keep(&s->last_command, &m->agent_reply.command);
+	} else if (m->type == MESSAGE_dialer_metrics) {
+		s->reports++;
+		g_assert_true(dialer_metrics_decode(m->dialer_metrics.figures, &s->figures, NULL));
 	}
 }
 
@@ -623,7 +629,47 @@ static void test_forget(void)
 	tear_down(&s);
 }
 
-#define SMALL LOCAL "dial_connections = 16\ndial_unreachable = 4\n"
+struct stranger {
+	int fd, client;
+	const char *says;
+};
+
+static const struct dialer_metrics *figures(struct scene *s)
+{
+	struct message m = {.type = MESSAGE_dialer_report};
+	unsigned before = s->reports;
+
+	give(s, &m);
+	WAIT_FOR(s, s->reports > before);
+	return &s->figures;
+}
+
+static uint64_t figure_at(struct scene *s, size_t offset)
+{
+	return *(const uint64_t *)(const void *)((const char *)figures(s) + offset);
+}
+
+static void on_pause(void *ctx)
+{
+	(void)ctx;
+}
+
+static void wait_figure(struct scene *s, size_t offset)
+{
+	struct mono begun = mono_now();
+	struct loop_timer *pause = loop_timer_new(s->l, on_pause, NULL);
+
+	while (figure_at(s, offset) == 0) {
+		g_assert_false(mono_reached(mono_add(begun, PATIENCE), mono_now()));
+		loop_timer_arm(pause, SPAN_MS(20));
+		loop_turn(s->l, true);
+	}
+	loop_timer_free(pause);
+}
+
+#define WAIT_FIGURE(s, field) wait_figure(s, offsetof(struct dialer_metrics, field))
+
+#define SMALL                 LOCAL "dial_connections = 16\ndial_unreachable = 4\n"
 
 static struct endpoint listen_at(int *ret_fd)
 {
@@ -660,6 +706,7 @@ static void test_tarpits(void)
 	/* Two requests a look, and a look a second. */
 	WAIT_FOR(&s, s.requests >= 8);
 	g_assert_cmpint((int64_t)(mono_now().us - begun.us), <, SPAN_SECONDS(10).us);
+	g_assert_cmpuint(figures(&s)->given_up, >, 0);
 	close(tarpit);
 	tear_down(&s);
 }
@@ -705,6 +752,126 @@ static void test_backlog(void)
 	s.conductor = channel_new(s.l, fds[1], on_message, on_closed, &s);
 	WAIT_FOR(&s, s.command_count == FINISHING);
 	g_assert_cmpuint(s.alive_count, ==, FINISHING);
+	g_assert_cmpuint(figures(&s)->held_back, >, 0);
+	tear_down(&s);
+}
+
+static void on_stranger(void *ctx, bool readable, bool writable)
+{
+	struct stranger *t = ctx;
+	int fd = accept(t->fd, NULL, NULL);
+
+	(void)readable;
+	(void)writable;
+	if (send(fd, t->says, strlen(t->says), MSG_NOSIGNAL) < 0)
+		g_error("the stranger cannot speak");
+	shutdown(fd, SHUT_WR);
+	t->client = fd;
+}
+
+/* What each kind of agent is counted as, one after the other at the same address. */
+static void test_figures_of_answers(void)
+{
+	struct scene s;
+	struct http_tls_server_options o = {.psk = psk_of_token, .ctx = &s};
+
+	set_up(&s, LOCAL);
+	s.tls = http_tls_server_new(&o, NULL);
+	serve(&s);
+	watch(&s, WATCH_IDLE, TRANSPORT_PSK, "");
+	WAIT_FOR(&s, s.requests >= 4);
+	WAIT_FIGURE(&s, polls_ok);
+	g_assert_cmpuint(s.figures.bytes_in, >, 100);
+	g_assert_cmpuint(s.figures.bytes_out, >, 100);
+	g_assert_cmpuint(s.figures.watched_idle, ==, 1);
+	g_assert_cmpuint(s.figures.handshake.sum_us, >, 0);
+	g_assert_cmpuint(s.figures.lateness.buckets[0] + s.figures.lateness.buckets[1], >, 0);
+	WAIT_FIGURE(&s, staleness.sum_us);
+	s.status_body = "<html>";
+	WAIT_FIGURE(&s, malformed);
+	s.status_code = 500;
+	WAIT_FIGURE(&s, polls_status);
+	s.status_code = 401;
+	WAIT_FIGURE(&s, tokens_lost);
+	tear_down(&s);
+}
+
+static void test_figures_of_silence(void)
+{
+	static const struct {
+		const char *says; /* NULL: nothing, and the connection stays */
+		enum agent_transport transport;
+		size_t field;
+	} cases[] = {
+#define AT(field) offsetof(struct dialer_metrics, field)
+		{"", TRANSPORT_HTTP, AT(polls_broken)},
+		{"", TRANSPORT_PSK, AT(polls_untrusted)},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", TRANSPORT_HTTP,
+		 AT(polls_limit)},
+		{NULL, TRANSPORT_HTTP, AT(polls_late_answer)},
+		{NULL, TRANSPORT_PSK, AT(polls_late_secure)},
+#undef AT
+	};
+	struct scene s;
+	struct stranger t[G_N_ELEMENTS(cases)];
+	struct loop_watch *watches[G_N_ELEMENTS(cases)] = {NULL};
+	struct endpoint nobody;
+
+	set_up(&s, LOCAL "command_timeout = 1\n");
+	nobody = s.at;
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		t[i] = (struct stranger){.says = cases[i].says, .client = -1};
+		s.at = listen_at(&t[i].fd);
+		s.node = uuid_new();
+		if (cases[i].says)
+			watches[i] = loop_watch_new(s.l, t[i].fd, on_stranger, &t[i]);
+		watch(&s, WATCH_FIRST_CONTACT, cases[i].transport, "");
+	}
+	s.at = nobody;
+	s.node = uuid_new();
+	watch(&s, WATCH_FIRST_CONTACT, TRANSPORT_HTTP, "");
+	WAIT_FIGURE(&s, polls_refused);
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_test_message("case %zu", i);
+		wait_figure(&s, cases[i].field);
+	}
+	g_assert_cmpuint(s.figures.watched_contact, ==, G_N_ELEMENTS(cases) + 1);
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		loop_watch_free(watches[i]);
+		close(t[i].fd);
+		if (t[i].client >= 0)
+			close(t[i].client);
+	}
+	tear_down(&s);
+}
+
+static void test_figures_of_refusals(void)
+{
+	struct scene s;
+
+	set_up(&s, LOCAL);
+	call(&s, 3, "standby.sync");
+	WAIT_FIGURE(&s, calls_rejected);
+	struct message m = watch_of(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+
+	g_clear_pointer(&m.dialer_watch.token, secret_free);
+	give(&s, &m);
+	WAIT_FIGURE(&s, watch_wrong);
+	m = watch_of(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	g_free(m.dialer_watch.address);
+	m.dialer_watch.address = g_strdup("10.0.0.1");
+	give(&s, &m);
+	WAIT_FIGURE(&s, watch_outside);
+	g_assert_cmpuint(s.figures.polls_ok + s.figures.polls_unreachable, ==, 0);
+	/* A long poll that ends without news. */
+	s.status_body = OWN;
+	s.command_body = result("RUNNING", "null");
+	s.hold_long_polls = true;
+	serve(&s);
+	watch(&s, WATCH_WORKING, TRANSPORT_HTTP, COMMAND);
+	WAIT_FIGURE(&s, in_long);
+	WAIT_FIGURE(&s, polls_waited);
+	g_assert_cmpuint(s.figures.watched_working, ==, 1);
 	tear_down(&s);
 }
 
@@ -731,6 +898,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/dialer/agents that say nothing delay nobody", test_tarpits);
 	g_test_add_func("/dialer/a conductor that does not read stops the looks and loses nothing",
 			test_backlog);
+	g_test_add_func("/dialer/answers are counted by what they were", test_figures_of_answers);
+	g_test_add_func("/dialer/strangers are counted by what they did", test_figures_of_silence);
+	g_test_add_func("/dialer/what is refused and what waits is counted",
+			test_figures_of_refusals);
 	g_test_add_func("/dialer/a forgotten node is left alone at once", test_forget);
 	return g_test_run();
 }
