@@ -3,16 +3,21 @@
 #include "erase.h"
 
 #include <linux/fs.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "disk.h"
+#include "erase_options.h"
 #include "errors.h"
 #include "hints.h"
 #include "jsons.h"
 #include "label.h"
+#include "log.h"
 #include "reread.h"
+#include "secure_erase.h"
 #include "target.h"
 
 #define PIECE         (64ULL << 20) /* between two looks at cancellation; flushed and read back */
@@ -22,12 +27,18 @@
 #define DISK_TRIES    10
 #define DISK_PAUSE_MS 3000
 #define SLICE_MS      200
+#define MARKS         3
+#define CIPHER_KEY    32 /* bytes, AES-256 */
+#define CIPHER_START  16
 
 struct erasure {
 	struct command_context *context;
 	const json_t *node;
-	uint64_t done, total; /* bytes of all disks */
-	uint8_t *zeros;       /* CHUNK bytes */
+	struct erase_options options;
+	uint64_t done, total;   /* bytes of all disks and passes */
+	uint8_t *zeros, *chunk; /* CHUNK bytes each; the second one aligned */
+	EVP_CIPHER_CTX *stream; /* random bytes, as fast as a disk takes them */
+	uint8_t marks[MARKS][PROBE];
 };
 
 typedef bool (*wipe_fn)(struct erasure *e, struct target *t, const struct disk *d, GError **error);
@@ -141,13 +152,65 @@ static bool check_zero(struct target *t, const struct disk *d, uint64_t offset, 
 	return true;
 }
 
-static bool wipe_all(struct erasure *e, struct target *t, const struct disk *d, GError **error)
+static void note_progress(struct erasure *e, uint64_t bytes)
+{
+	e->done += bytes;
+	command_progress(e->context, "erase", e->done, e->total);
+}
+
+/* ---- random bytes */
+
+static bool start_stream(struct erasure *e, GError **error)
+{
+	uint8_t seed[CIPHER_KEY + CIPHER_START];
+
+	e->stream = EVP_CIPHER_CTX_new();
+	return (e->stream && RAND_bytes(seed, sizeof(seed)) == 1 &&
+		EVP_EncryptInit_ex(e->stream, EVP_aes_256_ctr(), NULL, seed, seed + CIPHER_KEY) ==
+			1) ||
+	       inox_error_set(error, INOX_ERROR_IO, "there are no random bytes");
+}
+
+static const uint8_t *next_chunk(struct erasure *e)
+{
+	int length;
+	int good = EVP_EncryptUpdate(e->stream, e->chunk, &length, e->zeros, CHUNK);
+
+	g_assert(good == 1 && length == CHUNK);
+	return e->chunk;
+}
+
+static bool put_random(struct erasure *e, struct target *t, uint64_t start, uint64_t end,
+		       GError **error)
+{
+	for (; start < end; start += MIN(CHUNK, end - start))
+		if (!target_write(t, start, next_chunk(e), (size_t)MIN(CHUNK, end - start), error))
+			return false;
+	return true;
+}
+
+static bool pass_of_random(struct erasure *e, struct target *t, GError **error)
+{
+	uint64_t size = target_size(t);
+
+	for (uint64_t start = 0; start < size; start += MIN(PIECE, size - start)) {
+		uint64_t end = start + MIN(PIECE, size - start);
+
+		if (!check_cancelled(e, error) || !put_random(e, t, start, end, error) ||
+		    !target_flush(t, error))
+			return false;
+		note_progress(e, end - start);
+	}
+	/* Chance must not make a boot sector. */
+	memset(target_peek_head(t) + SECTOR - 2, 0, 2);
+	return target_reveal(t, error);
+}
+
+static bool pass_of_zeros(struct erasure *e, struct target *t, const struct disk *d, GError **error)
 {
 	uint64_t size = target_size(t);
 	bool discards = true;
 
-	if (!target_conceal(t, error))
-		return false;
 	for (uint64_t start = 0; start < size; start += MIN(PIECE, size - start)) {
 		uint64_t end = start + MIN(PIECE, size - start);
 
@@ -157,11 +220,120 @@ static bool wipe_all(struct erasure *e, struct target *t, const struct disk *d, 
 		if (!put_zeros(e, t, start, end, error) || !target_flush(t, error) ||
 		    !check_zero(t, d, end - PROBE, error) || !check_zero(t, d, start, error))
 			return false;
-		e->done += end - start;
-		command_progress(e->context, "erase", e->done, e->total);
+		note_progress(e, end - start);
 	}
-	/* The edges again: the secure discard of their pieces may have brought anything. */
+	return true;
+}
+
+/* The edges are zeros between and behind the passes: no part of an old table, and no chance of a new one. */
+static bool overwrite(struct erasure *e, struct target *t, const struct disk *d, GError **error)
+{
+	for (unsigned i = 0; i < e->options.iterations; i++)
+		if (!pass_of_random(e, t, error) || !target_conceal(t, error))
+			return false;
+	if (e->options.zeroize && !pass_of_zeros(e, t, d, error))
+		return false;
+	/* Again: the secure discard of their pieces may have brought anything. */
 	return target_conceal(t, error);
+}
+
+/* ---- disks that forget by themselves */
+
+static uint64_t place_of_mark(const struct target *t, unsigned i)
+{
+	return target_size(t) / (MARKS + 1) * (i + 1) / PROBE * PROBE;
+}
+
+/* Drives are known that say they erased themselves and did not. */
+static bool put_marks(struct erasure *e, struct target *t, GError **error)
+{
+	for (unsigned i = 0; i < MARKS; i++) {
+		memcpy(e->marks[i], next_chunk(e), PROBE);
+		if (!target_write(t, place_of_mark(t, i), e->marks[i], PROBE, error))
+			return false;
+	}
+	return target_flush(t, error);
+}
+
+static bool check_marks(struct erasure *e, struct target *t, const struct disk *d, GError **error)
+{
+	uint8_t bytes[PROBE];
+
+	(void)ioctl(target_peek_fd(t), BLKFLSBUF, 0);
+	for (unsigned i = 0; i < MARKS; i++) {
+		if (!target_read(t, place_of_mark(t, i), bytes, PROBE, error))
+			return false;
+		if (memcmp(bytes, e->marks[i], PROBE) == 0)
+			return inox_error_set(error, INOX_ERROR_IO,
+					      "the disk %s says that it erased itself, and still "
+					      "has the old bytes at %" G_GUINT64_FORMAT,
+					      d->name, place_of_mark(t, i));
+	}
+	return true;
+}
+
+/* Whether nvme0n1 is the only namespace of nvme0. */
+static bool is_alone(const struct erasure *e, const struct disk *d)
+{
+	const char *namespace = strrchr(d->kernel, 'n');
+	size_t length = namespace ? (size_t)(namespace - d->kernel) + 1 : 0;
+	g_autofree char *sysfs = g_build_filename(command_peek_root(e->context), "sys/block", NULL);
+	g_autoptr(GDir) dir = g_dir_open(sysfs, 0, NULL);
+	const char *entry;
+
+	while (dir && (entry = g_dir_read_name(dir)))
+		if (strncmp(entry, d->kernel, length) == 0 && !g_str_equal(entry, d->kernel))
+			return false;
+	return true;
+}
+
+/* *ret_done is false, without an error, for a disk that has no such command or may not be asked. */
+static bool erase_itself(struct erasure *e, struct target *t, const struct disk *d, bool *ret_done,
+			 GError **error)
+{
+	bool nvme = g_str_has_prefix(d->kernel, "nvme");
+	const struct secure_disk disk = {.fd = target_peek_fd(t),
+					 .name = d->name,
+					 .alone = is_alone(e, d),
+					 .call = secure_erase_ioctl};
+
+	*ret_done = nvme;
+	if (nvme ? !e->options.nvme : !e->options.ata) {
+		*ret_done = false;
+		return true;
+	}
+	command_progress(e->context, "secure erase", e->done, e->total);
+	if (!put_marks(e, t, error) ||
+	    !(nvme ? secure_erase_nvme(&disk, error) : secure_erase_ata(&disk, ret_done, error)))
+		return false;
+	if (!*ret_done)
+		return true;
+	log_notice(NULL, "the disk has erased itself", F_STR("disk", d->name),
+		   F_STR("by", nvme ? "NVMe format" : "ATA security erase"));
+	return check_marks(e, t, d, error) && target_conceal(t, error);
+}
+
+static bool wipe_all(struct erasure *e, struct target *t, const struct disk *d, GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+	unsigned passes = e->options.iterations + e->options.zeroize;
+	bool done = false;
+
+	if (!check_cancelled(e, error) || !target_conceal(t, error))
+		return false;
+	if (!erase_itself(e, t, d, &done, &reason)) {
+		if (!e->options.go_on) {
+			g_propagate_error(error, g_steal_pointer(&reason));
+			return false;
+		}
+		done = false;
+		log_warn(NULL, "a disk could not erase itself, and is overwritten",
+			 F_STR("disk", d->name), F_ERR(reason));
+	}
+	if (!done)
+		return overwrite(e, t, d, error);
+	note_progress(e, passes * d->size);
+	return true;
 }
 
 /* ---- which disks */
@@ -260,6 +432,7 @@ static GPtrArray *choose(struct erasure *e, const GPtrArray *disks, bool refuse_
 			 GString *failures)
 {
 	GPtrArray *chosen = g_ptr_array_new();
+	unsigned passes = e->options.iterations + e->options.zeroize;
 
 	for (guint i = 0; i < disks->len; i++) {
 		struct disk *d = disks->pdata[i];
@@ -272,7 +445,7 @@ static GPtrArray *choose(struct erasure *e, const GPtrArray *disks, bool refuse_
 		if (d->read_only)
 			continue;
 		g_ptr_array_add(chosen, d);
-		e->total += d->size;
+		e->total += passes * d->size;
 	}
 	return chosen;
 }
@@ -314,19 +487,36 @@ static json_t *erase_all(struct erasure *e, wipe_fn wipe, bool refuse_read_only,
 	return good ? g_steal_pointer(&done) : NULL;
 }
 
-static json_t *run(struct command_context *context, const json_t *node, wipe_fn wipe,
-		   bool refuse_read_only, struct agent_error *error)
+static json_t *run(struct command_context *context, const json_t *node,
+		   const struct erase_options *options, wipe_fn wipe, bool refuse_read_only,
+		   struct agent_error *error)
 {
+	g_autoptr(GError) reason = NULL;
 	g_autofree uint8_t *zeros = g_malloc0(CHUNK);
-	struct erasure e = {.context = context, .node = node, .zeros = zeros};
+	struct erasure e = {
+		.context = context,
+		.node = node,
+		.options = *options,
+		.zeros = zeros,
+		.chunk = aligned_alloc(TARGET_ALIGN, CHUNK),
+	};
+	json_t *done = NULL;
 
-	return erase_all(&e, wipe, refuse_read_only, error);
+	g_assert(e.chunk);
+	if (start_stream(&e, &reason))
+		done = erase_all(&e, wipe, refuse_read_only, error);
+	else
+		agent_error_set_reason(error, AGENT_ERROR_ERASE, reason);
+	EVP_CIPHER_CTX_free(e.stream);
+	free(e.chunk);
+	return done;
 }
 
 json_t *step_erase_devices_metadata(struct command_context *context, const json_t *args,
 				    const json_t *node, struct agent_error *error)
 {
-	json_t *done = run(context, node, wipe_metadata, false, error);
+	const struct erase_options options = {.zeroize = true};
+	json_t *done = run(context, node, &options, wipe_metadata, false, error);
 
 	(void)args;
 	if (!done)
@@ -338,9 +528,12 @@ json_t *step_erase_devices_metadata(struct command_context *context, const json_
 json_t *step_erase_devices(struct command_context *context, const json_t *args, const json_t *node,
 			   struct agent_error *error)
 {
-	const json_t *info = json_object_get(node, "driver_internal_info");
-	bool skips = json_is_true(json_object_get(info, "agent_erase_skip_read_only"));
+	g_autoptr(GError) reason = NULL;
+	struct erase_options options;
 
 	(void)args;
-	return run(context, node, wipe_all, !skips, error);
+	if (erase_options_read(node, &options, &reason))
+		return run(context, node, &options, wipe_all, !options.skip_read_only, error);
+	agent_error_set_reason(error, AGENT_ERROR_INVALID_PARAMS, reason);
+	return NULL;
 }

@@ -148,8 +148,54 @@ static void test_progress(void)
 	g_assert_nonnull(result);
 	command_context_read_progress(context, &phase, &done, &total);
 	g_assert_cmpstr(phase, ==, "erase");
-	g_assert_cmpuint(done, ==, DISK_SIZE);
-	g_assert_cmpuint(total, ==, DISK_SIZE);
+	/* a pass with random bytes and one with zeros */
+	g_assert_cmpuint(done, ==, 2 * DISK_SIZE);
+	g_assert_cmpuint(total, ==, 2 * DISK_SIZE);
+	fixture_remove(root);
+}
+
+#define RANDOM     "0##############0" /* the edges are zeros all the same */
+#define NODE(more) "{\"driver_internal_info\": {" more "}}"
+
+static void test_random_only(void)
+{
+	g_autofree char *root = fixture_folder();
+	g_autofree char *path = disk_path(root, "vda");
+
+	add_disk(root, "vda", false);
+	assert_erased(step_erase_devices, root,
+		      NODE("\"agent_erase_devices_iterations\": 2, "
+			   "\"agent_erase_devices_zeroize\": false"),
+		      "{\"/dev/vda\":null}");
+	assert_map(root, "vda", RANDOM);
+	g_autofree uint8_t *bytes = fixture_read(path, &(size_t){0});
+
+	for (size_t at = MIB; at < DISK_SIZE - MIB; at += MIB / 2)
+		g_assert_true(memcmp(bytes + at, "\xaa\xaa\xaa\xaa", 4) != 0 &&
+			      memcmp(bytes + at, bytes + at + 64, 64) != 0);
+	fixture_remove(root);
+}
+
+/* A file cannot format itself, as a broken NVMe disk. */
+static void test_secure_erase_fails(void)
+{
+	g_autofree char *root = fixture_folder();
+
+	add_disk(root, "nvme0n1", false);
+	char *result = erase(step_erase_devices, root, "{}");
+
+	g_assert_true(g_str_has_prefix(result, "BlockDeviceEraseError: "));
+	g_assert_nonnull(strstr(result, "/dev/nvme0n1"));
+	g_free(result);
+	assert_erased(step_erase_devices, root,
+		      NODE("\"agent_continue_if_secure_erase_failed\": true"),
+		      "{\"/dev/nvme0n1\":null}");
+	assert_map(root, "nvme0n1", ERASED);
+	assert_erased(step_erase_devices, root, NODE("\"agent_enable_nvme_secure_erase\": false"),
+		      "{\"/dev/nvme0n1\":null}");
+	result = erase(step_erase_devices, root, NODE("\"agent_erase_devices_zeroize\": 7"));
+	g_assert_true(g_str_has_prefix(result, "InvalidCommandParamsError: "));
+	g_free(result);
 	fixture_remove(root);
 }
 
@@ -274,6 +320,9 @@ int main(int argc, char **argv)
 	     test_known_partitions);
 	CASE("every byte of every disk reads as zero", test_whole);
 	CASE("progress ends at the size of the disks", test_progress);
+	CASE("random passes without zeros leave nothing that boots", test_random_only);
+	CASE("a disk that cannot erase itself is overwritten if that was asked for",
+	     test_secure_erase_fails);
 	CASE("disks of the skip list are left alone", test_skip_list);
 	CASE("a skip list that cannot be read wipes nothing", test_bad_skip_list);
 	CASE("a read-only disk is an error, unless it may be skipped", test_read_only);

@@ -1,4 +1,5 @@
-"""The ramdisk of inox-ramdisk in a virtual machine, from its start to the login of a rescued machine.
+"""The ramdisk of inox-ramdisk in a virtual machine: what inox-agent does to real devices, and the login of a rescued
+machine.
 
 The machine has QEMU's own network: two ports of 127.0.0.1 lead to its agent and to its SSH server.
 """
@@ -184,3 +185,43 @@ def test_a_rescued_machine_lets_in_who_has_the_password(folder, ramdisk, spawn):
     # The first process does what reboot and poweroff ask it to.
     machine.type("reboot")
     assert machine.process.popen.wait(60) == 0
+
+
+NODE = "1be26c0b-03f2-4d2e-ae87-c02d7f33c123"
+
+
+def clean(machine, step, info):
+    """Starts a clean step and waits for its end; the finished command."""
+    params = {"step": {"interface": "deploy", "step": step}, "ports": [],
+              "node": {"uuid": NODE, "driver_internal_info": info}}
+    command = machine.run("clean.execute_clean_step", params, wait=False)[1]
+
+    def ended():
+        listed = machine.ask("GET", f"/v1/commands/{command['id']}?agent_token={TOKEN}")[1]
+        return listed if listed["command_status"] != "RUNNING" else None
+    return wait_until(ended, 120, what=f"the end of {step}; console:\n{machine.console()[-1000:]}")
+
+
+def test_disks_are_erased_by_what_they_are(folder, ramdisk, spawn):
+    """NVMe formats itself; a virtio disk takes no such command, and a SCSI disk answers that it is no ATA drive."""
+    devices, size = ["-device", "virtio-scsi-pci,id=scsi"], 16 << 20
+    disks = {"nvme": ("nvme,serial=n1,drive=nvme", "/dev/nvme0n1"), "virtio": ("virtio-blk-pci,drive=virtio", "/dev/vda"),
+             "scsi": ("scsi-hd,drive=scsi,bus=scsi.0", "/dev/sda")}
+    for name, (device, _) in disks.items():
+        (folder / name).write_bytes(b"\xaa" * size)
+        devices += ["-drive", f"file={folder / name},format=raw,if=none,id={name}", "-device", device]
+    machine = Machine(folder, ramdisk, spawn, devices=devices)
+    machine.wait_agent()
+    ended = clean(machine, "erase_devices", {"agent_erase_devices_iterations": 0})
+    assert ended["command_status"] == "SUCCEEDED", ended
+    assert ended["command_result"]["clean_result"] == {device: None for _, device in disks.values()}
+    assert all((folder / name).read_bytes() == bytes(size) for name in disks)
+    machine.wait_console('the disk has erased itself" disk=/dev/nvme0n1 by="NVMe format"', 0, 30)
+    # Without the disk's own command the random pass is what is left on it.
+    ended = clean(machine, "erase_devices", {"agent_enable_nvme_secure_erase": False, "agent_erase_devices_zeroize": False})
+    assert ended["command_status"] == "SUCCEEDED", ended
+    for name in disks:
+        middle = (folder / name).read_bytes()[2 << 20:-(2 << 20)]
+        assert len(set(middle[:4096])) > 200 and bytes(4096) not in middle
+    machine.wait_console("(?s)command ended.*command ended", 0, 30)
+    assert machine.console().count("the disk has erased itself") == 1
