@@ -5,7 +5,8 @@ BUILD := build
 ASAN := build-asan
 TSAN := build-tsan
 
-.PHONY: help deps build programs demo check check-asan check-tsan check-crash check-sim check-stock fuzz bench fmt fmt-check lint clean
+.PHONY: help deps build programs demo check check-asan check-tsan check-crash check-sim check-rack check-stock
+.PHONY: fuzz bench fmt fmt-check lint clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -54,6 +55,11 @@ check-crash:
 ## make check-sim    a million worlds in virtual time: failures, crashes, races; SIM_SEQUENCES, SIM_SEED
 check-sim: build
 	@$(BUILD)/tests/sim/sim --sequences $${SIM_SEQUENCES:-1000000} --seed $${SIM_SEED:-1} --jobs $(JOBS)
+
+## make check-rack   sudo: BIOS, UEFI x network boot, virtual media x passive, active x deploy, rescue, clean
+check-rack:
+	@dist/install-packages build demo test
+	@tests/run rack-long
 
 ## make check-stock  sudo: install Debian's Ironic, and let it deploy and clean through inox-agent
 check-stock:

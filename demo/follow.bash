@@ -141,3 +141,12 @@ check_boot_data_are_gone() {
 	grep -q ',ignore' "$boot_host/root/dhcp-hosts/$dashed_mac" || fail "the reservation is left"
 	say "boot data are gone: no script, no token, no reservation"
 }
+
+# A machine in rescue renews its lease; with an ISO its address has come from there.
+check_only_the_address_is_left() {
+	! find "$boot_host"/root/http/{boot,once} -mindepth 1 | grep -q . || fail "boot data are left"
+	if [ "$boot" = network ]; then
+		grep -q ",$agent_address" "$boot_host/root/dhcp-hosts/$dashed_mac" || fail "the address is not reserved any more"
+	fi
+	say "script and token are gone; the address stays the machine's"
+}
