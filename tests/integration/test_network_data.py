@@ -46,6 +46,8 @@ def rack(build, folder, inoxd):
     made = ProcessRack(build, folder, inoxd, (69, 1))
     (made.boot_root / "http/ramdisk/boot.iso").write_bytes(make_real_iso(folder))
     yield made
+    for name in ("kept.iso", "extracted"):  # copies of what lay on the boot host
+        (folder / name).unlink(missing_ok=True)
     made.stop()
 
 

@@ -78,6 +78,11 @@ def reserved_address(root, mac):
     return (root / "dhcp-hosts" / mac.replace(":", "-")).read_text().strip().split(",")[1]
 
 
+def archive_of(iso):
+    """The second initial ramdisk; a file of an ISO begins at a sector."""
+    return next((iso[at:] for at in range(0, len(iso), 2048) if iso[at:at + 6] == b"070701"), b"")
+
+
 def boot_cdrom(state):
     with urllib.request.urlopen(os.environ["INOX_MACHINE_MEDIA"], timeout=BOOT_PATIENCE_S) as answer:
         iso = answer.read()
@@ -86,7 +91,7 @@ def boot_cdrom(state):
     fixed = re.search(r"inox-address=([^ /]+)/\d+", arguments)
     root = pathlib.Path(state["boot_root"])
     address = fixed.group(1) if fixed else reserved_address(root, os.environ["INOX_MACHINE_MAC"].lower())
-    become_agent(state, pathlib.Path(state["sysroot"]), address, arguments, iso[iso.index(b"070701"):])
+    become_agent(state, pathlib.Path(state["sysroot"]), address, arguments, archive_of(iso))
 
 
 def note_token(folder, token, name="received"):
