@@ -9,7 +9,8 @@ enum role_mask {
 	R_DIALER = 1 << 3,
 	R_BMC = 1 << 4,
 	R_BOOT = 1 << 5,
-	R_ALL = (1 << 6) - 1,
+	R_CONNECTOR = 1 << 6,
+	R_ALL = (1 << 7) - 1,
 };
 
 /* clang-format off */

@@ -255,6 +255,23 @@ struct dialer *dialer_new(struct loop *l, const struct config *c, int channel_fd
 	return d;
 }
 
+static void *ask_connector(void *with, const struct endpoint *to, http_opened_fn opened, void *ctx)
+{
+	return connect_ask(with, to, opened, ctx);
+}
+
+static void cancel_ask(void *ask)
+{
+	connect_ask_cancel(ask);
+}
+
+void dialer_connect_with(struct dialer *d, struct connect_client *client)
+{
+	struct http_opener o = {.open = ask_connector, .cancel = cancel_ask, .with = client};
+
+	http_client_open_with(d->client, &o);
+}
+
 static void free_watch(void *ctx, struct watch *w)
 {
 	struct dialer *d = ctx;

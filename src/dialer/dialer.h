@@ -9,6 +9,7 @@
 #include <glib.h>
 
 #include "config.h"
+#include "connect.h"
 #include "loop.h"
 
 struct dialer;
@@ -16,6 +17,8 @@ struct dialer;
 /* Takes the descriptor; `c` must live as long as the dialer.  When the channel ends the loop is stopped.
  * Never NULL. */
 struct dialer *dialer_new(struct loop *l, const struct config *c, int channel_fd);
+/* Connections come from the connector; `client` must live as long as the dialer. */
+void dialer_connect_with(struct dialer *d, struct connect_client *client);
 void dialer_free(struct dialer *d); /* NULL is fine */
 
 typedef struct dialer dialer;

@@ -31,7 +31,8 @@ enum stage { STAGE_CONNECT, STAGE_HANDSHAKE, STAGE_ASK, STAGE_HEAD, STAGE_BODY }
 struct http_client {
 	struct loop *l;
 	struct tls_client *tls;
-	GQueue transfers; /* of struct http_transfer */
+	struct http_opener opener; /* .open NULL: this process itself */
+	GQueue transfers;          /* of struct http_transfer */
 };
 
 struct http_transfer {
@@ -56,6 +57,7 @@ struct http_transfer {
 	bool sent;
 	unsigned interim;
 	struct loop_timer *timer;
+	void *ask; /* of the client's opener, before there is a wire */
 	struct wire wire;
 	struct mono connected; /* 0: never */
 	struct span handshake;
@@ -69,6 +71,8 @@ static void transfer_free(struct http_transfer *t)
 {
 	g_queue_unlink(&t->client->transfers, &t->link);
 	loop_timer_free(t->timer);
+	if (t->ask)
+		t->client->opener.cancel(t->ask);
 	wire_close(&t->wire);
 	evbuffer_free(t->request);
 	evbuffer_free(t->input);
@@ -390,8 +394,31 @@ static void fail_later(struct http_transfer *t, enum inox_error code, const char
 	loop_timer_arm(t->timer, SPAN_MS(0));
 }
 
+static void on_opened(void *ctx, int fd, int number)
+{
+	struct http_transfer *t = ctx;
+
+	t->ask = NULL;
+	if (fd < 0)
+		fail_connect(t, number);
+	else
+		wire_take(&t->wire, t->client->l, fd, on_ready, t);
+}
+
 static void dial(struct http_transfer *t)
 {
+	const struct http_opener *o = &t->client->opener;
+
+	if (o->open) {
+		struct endpoint to = {.length = 0};
+		const struct sockaddr *address = dial_address_peek(&t->to, &to.length);
+
+		memcpy(&to.address, address, to.length);
+		t->wire = (struct wire){.fd = -1};
+		enter(t, STAGE_CONNECT, t->connect_timeout);
+		t->ask = o->open(o->with, &to, on_opened, t);
+		return;
+	}
 	if (wire_dial(&t->wire, t->client->l, &t->to, on_ready, t)) {
 		enter(t, STAGE_CONNECT, t->connect_timeout);
 		return;
@@ -492,6 +519,11 @@ struct http_client *http_client_new(struct loop *l)
 	c->tls = tls_client_new();
 	g_queue_init(&c->transfers);
 	return c;
+}
+
+void http_client_open_with(struct http_client *c, const struct http_opener *opener)
+{
+	c->opener = *opener;
 }
 
 void http_client_free(struct http_client *c)

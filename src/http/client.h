@@ -44,7 +44,20 @@ struct http_outcome {
 
 typedef void (*http_done_fn)(void *ctx, const struct http_outcome *outcome);
 
+/* `fd`: a TCP socket whose connection is being made (not blocking), or -1 with an errno. */
+typedef void (*http_opened_fn)(void *ctx, int fd, int number);
+
+/* Who opens connections, where this process may not. */
+struct http_opener {
+	/* Calls `opened` once, later, unless the ask it returns is cancelled before. */
+	void *(*open)(void *with, const struct endpoint *to, http_opened_fn opened, void *ctx);
+	void (*cancel)(void *ask);
+	void *with;
+};
+
 struct http_client *http_client_new(struct loop *l);
+/* From now on connections come from there; without it they are opened by this process. */
+void http_client_open_with(struct http_client *c, const struct http_opener *opener);
 void http_client_free(struct http_client *c); /* cancels what runs, without calling back */
 /* Copies what it needs of the call.  `done` is called exactly once, never from inside this function. */
 struct http_transfer *http_client_start(struct http_client *c, const struct http_call *call,

@@ -9,6 +9,12 @@
 #include "limit.h"
 #include "log.h"
 
+/* Written before threads start. */
+static web_connect_fn connect_fn;
+static void *connect_ctx;
+static char *trust; /* PEM */
+static size_t trust_length;
+
 struct transfer {
 	const struct web_call *call;
 	GString *body;
@@ -16,6 +22,7 @@ struct transfer {
 	size_t limit, header_bytes;
 	bool over_limit, header_over_limit;
 	int read_errno;
+	GError *connect_error; /* of web_connect_with()'s function */
 	char reason[CURL_ERROR_SIZE];
 };
 
@@ -86,6 +93,49 @@ void web_start(void)
 	}
 }
 
+void web_connect_with(web_connect_fn fn, void *ctx)
+{
+	connect_fn = fn;
+	connect_ctx = ctx;
+}
+
+bool web_keep_trust(GError **error)
+{
+	const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+	g_autoptr(GError) reason = NULL;
+
+	if (!info->cainfo || !g_file_test(info->cainfo, G_FILE_TEST_EXISTS)) {
+		trust = g_strdup("");
+		return true;
+	}
+	if (!g_file_get_contents(info->cainfo, &trust, &trust_length, &reason))
+		return inox_error_set(error, INOX_ERROR_IO, "certificate authorities: %s",
+				      reason->message);
+	return true;
+}
+
+static unsigned connect_seconds(const struct web_call *call)
+{
+	return MIN(call->connect_timeout_s ? call->connect_timeout_s : 10, 86400u);
+}
+
+static curl_socket_t on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *to)
+{
+	struct transfer *t = ctx;
+	struct endpoint e = {.length = to->addrlen};
+	int fd = -1;
+
+	(void)purpose;
+	if (to->addrlen > sizeof(e.address))
+		return CURL_SOCKET_BAD;
+	memcpy(&e.address, &to->addr, to->addrlen);
+	g_clear_error(&t->connect_error);
+	return connect_fn(connect_ctx, &e, SPAN_SECONDS(connect_seconds(t->call)), &fd,
+			  &t->connect_error)
+		       ? fd
+		       : CURL_SOCKET_BAD;
+}
+
 static struct curl_slist *make_headers(const struct web_call *call)
 {
 	struct curl_slist *list = NULL;
@@ -125,8 +175,16 @@ static void set_trust(CURL *curl, const struct web_call *call)
 		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
 	}
-	if (call->ca_file)
+	if (call->ca_file) {
 		curl_easy_setopt(curl, CURLOPT_CAINFO, call->ca_file);
+	} else if (trust) {
+		struct curl_blob blob = {
+			.data = trust, .len = trust_length, .flags = CURL_BLOB_NOCOPY};
+
+		curl_easy_setopt(curl, CURLOPT_CAINFO, NULL);
+		curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+		curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
+	}
 	if (call->client_certificate)
 		curl_easy_setopt(curl, CURLOPT_SSLCERT, call->client_certificate);
 	if (call->client_key)
@@ -142,7 +200,7 @@ static void set_trust(CURL *curl, const struct web_call *call)
 static void set_options(CURL *curl, struct transfer *t)
 {
 	const struct web_call *call = t->call;
-	unsigned connect_s = call->connect_timeout_s ? call->connect_timeout_s : 10;
+	unsigned connect_s = connect_seconds(call);
 	unsigned total_s = call->total_timeout_s ? call->total_timeout_s : 60;
 
 	curl_easy_setopt(curl, CURLOPT_URL, call->url);
@@ -153,7 +211,7 @@ static void set_options(CURL *curl, struct transfer *t)
 	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "inox/" INOX_VERSION);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(connect_s, 86400u) * 1000);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_s * 1000);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)MIN(total_s, 86400u) * 1000);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->reason);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
@@ -163,6 +221,10 @@ static void set_options(CURL *curl, struct transfer *t)
 	curl_easy_setopt(curl, CURLOPT_READDATA, t);
 	if (call->unix_socket)
 		curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, call->unix_socket);
+	if (connect_fn) {
+		curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_open);
+		curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, t);
+	}
 	set_trust(curl, call);
 	set_body(curl, call);
 }
@@ -233,6 +295,9 @@ static bool set_error(const struct transfer *t, CURLcode code, GError **error)
 	if (t->read_errno)
 		return inox_error_set_errno(error, t->read_errno, "%s %s: read what is sent",
 					    method, place);
+	if (t->connect_error)
+		return inox_error_set(error, (enum inox_error)t->connect_error->code, "%s %s: %s",
+				      method, place, t->connect_error->message);
 	const char *text = t->reason[0] ? t->reason : curl_easy_strerror(code);
 
 	reason = log_clean_text(text, strlen(text), CURL_ERROR_SIZE);
@@ -268,8 +333,11 @@ bool web_perform(const struct web_call *call, struct web_reply *ret_reply, GErro
 	if (code != CURLE_OK) {
 		g_hash_table_unref(t.headers);
 		secret_wipe_text(g_string_free(t.body, FALSE));
-		return set_error(&t, code, error);
+		set_error(&t, code, error);
+		g_clear_error(&t.connect_error);
+		return false;
 	}
+	g_clear_error(&t.connect_error);
 	*ret_reply = (struct web_reply){
 		.status = (int)status, .length = t.body->len, .headers = t.headers};
 	ret_reply->body = g_string_free(t.body, FALSE);

@@ -4,6 +4,8 @@
 #include <glib.h>
 #include <stdbool.h>
 
+#include "clocks.h"
+#include "identity.h"
 #include "secret.h"
 
 struct web_call {
@@ -34,6 +36,15 @@ struct web_reply {
 /* Starts the libraries.  web_perform() does it by itself; a program with threads calls it before it starts
  * them: OpenSSL does not free the error state of a thread that it was started in. */
 void web_start(void);
+
+/* Opens a connection to a numeric address, in at most `wait`; *ret_fd is libcurl's then. */
+typedef bool (*web_connect_fn)(void *ctx, const struct endpoint *to, struct span wait, int *ret_fd,
+			       GError **error);
+/* From now on all connections come from there: in a process that may not make any.  Before threads start. */
+void web_connect_with(web_connect_fn fn, void *ctx);
+/* Reads the system's certificate authorities now: for a process that cannot later.  Without any, no
+ * certificate is trusted.  Before threads start. */
+bool web_keep_trust(GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Redirects are not followed, no proxy is used, nothing is decompressed.  May be called by several
  * threads.  True when an HTTP answer arrived, whatever its status.  Errors: UNAVAILABLE, TIMEOUT, LIMIT,

@@ -42,21 +42,27 @@ static int open_socket(int family)
 bool wire_dial(struct wire *w, struct loop *l, const struct dial_address *to, wire_ready_fn ready,
 	       void *ctx)
 {
-	*w = (struct wire){.ready = ready, .ctx = ctx, .allowed_in = SILENT_MOST, .share = SHARE};
 	socklen_t length;
 	const struct sockaddr *address = dial_address_peek(to, &length);
+	int fd = open_socket(address->sa_family);
 
-	w->fd = open_socket(address->sa_family);
-	if (w->fd < 0 || (connect(w->fd, address, length) != 0 && errno != EINPROGRESS)) {
-		w->number = errno;
+	if (fd < 0 || (connect(fd, address, length) != 0 && errno != EINPROGRESS)) {
+		*w = (struct wire){.fd = fd, .number = errno};
 		return false;
 	}
+	wire_take(w, l, fd, ready, ctx);
+	return true;
+}
+
+void wire_take(struct wire *w, struct loop *l, int fd, wire_ready_fn ready, void *ctx)
+{
+	*w = (struct wire){
+		.fd = fd, .ready = ready, .ctx = ctx, .allowed_in = SILENT_MOST, .share = SHARE};
 	w->out = evbuffer_new();
 	event_assign(&w->event, loop_peek_event_base(l), w->fd,
 		     EV_READ | EV_WRITE | EV_ET | EV_PERSIST, on_event, w);
 	event_add(&w->event, NULL);
 	w->watched = true;
-	return true;
 }
 
 int wire_connected(const struct wire *w)

@@ -41,6 +41,8 @@ struct wire {
  * (key updates, tickets, tiny records) is cut off.  False with errno in w->number. */
 bool wire_dial(struct wire *w, struct loop *l, const struct dial_address *to, wire_ready_fn ready,
 	       void *ctx);
+/* The same with a socket on which connecting has begun already; takes it. */
+void wire_take(struct wire *w, struct loop *l, int fd, wire_ready_fn ready, void *ctx);
 /* After the first `ready`: 0, or the errno that says why there is no connection. */
 int wire_connected(const struct wire *w);
 /* Takes the session, NULL is out of memory. */

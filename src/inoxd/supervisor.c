@@ -3,7 +3,8 @@
  * Each role has a struct child, each dialer one of its own.  A child that ends is started again after a pause of 1 s, doubling to
  * 30 s, and 1 s again once it ran for a minute.  The conductor and its workers are a group: their
  * channels are socket pairs between them, so when the conductor ends, all of them end and start together;
- * when a worker ends, it alone gets a new pair and the conductor is told with worker_attached.
+ * when a worker ends, it alone gets a new pair and the conductor is told with worker_attached.  The
+ * connector stands by itself; dialer and bmc have a pair with it, too, and when it ends they do.
  */
 #include "supervisor.h"
 
@@ -16,10 +17,12 @@
 
 #include "channel.h"
 #include "child.h"
+#include "connect.h"
 #include "errors.h"
 #include "limit.h"
 #include "log.h"
 #include "notify.h"
+#include "refusals.h"
 #include "worker.h"
 
 #define TICK           SPAN_SECONDS(1)
@@ -40,6 +43,7 @@ struct child {
 	bool wanted, ready;
 	pid_t pid; /* 0: not running */
 	struct channel *channel;
+	struct refusals *refusals;
 	struct loop_timer *again;
 	struct mono started, heard;
 	struct span pause;
@@ -60,11 +64,18 @@ struct supervisor {
 
 /* The API takes no more requests, then the conductor takes no more decisions, then the rest. */
 static const unsigned stop_stages[] = {1u << ROLE_API, 1u << ROLE_CONDUCTOR,
-				       1u << ROLE_DIALER | 1u << ROLE_BMC | 1u << ROLE_BOOT};
+				       1u << ROLE_DIALER | 1u << ROLE_BMC | 1u << ROLE_BOOT,
+				       1u << ROLE_CONNECTOR};
 
 static bool in_group(enum role role)
 {
-	return role != ROLE_SUPERVISOR && role != ROLE_API;
+	return role != ROLE_SUPERVISOR && role != ROLE_API && role != ROLE_CONNECTOR;
+}
+
+/* Meets strangers, and has its connections from the connector. */
+static bool needs_connector(enum role role)
+{
+	return role == ROLE_DIALER || role == ROLE_BMC;
 }
 
 static void close_fds(int *fds, unsigned count)
@@ -97,9 +108,12 @@ static void on_child_message(void *ctx, struct message *m, int fd)
 {
 	struct child *c = ctx;
 
-	if (fd >= 0)
-		close(fd);
 	c->heard = mono_now();
+	/* Once, before anything of a stranger: what comes later is not ours. */
+	if (m->type == MESSAGE_sandboxed && fd >= 0 && !c->refusals && !c->ready)
+		c->refusals = refusals_new(c->supervisor->loop, c->role, c->pid, fd);
+	else if (fd >= 0)
+		close(fd);
 	if (m->type == MESSAGE_ready && !c->ready) {
 		c->ready = true;
 		announce_when_ready(c->supervisor);
@@ -136,9 +150,14 @@ static int make_config_file(const struct supervisor *s, enum role role, GError *
 	return fd;
 }
 
-/* The descriptors behind 3 and 4 (doc/architecture.md).  `channel_fd` is a worker's; false on failure. */
-static bool make_role_fds(const struct supervisor *s, enum role role, int channel_fd,
-			  int ret_fds[static 2], GError **error)
+/* What a worker is started with: its ends of the channels to the conductor and the connector; -1: none. */
+struct worker_ends {
+	int conductor, connector;
+};
+
+/* The descriptors behind 3 and 4 (doc/architecture.md).  False on failure. */
+static bool make_role_fds(const struct supervisor *s, enum role role,
+			  const struct worker_ends *ends, int ret_fds[static 2], GError **error)
 {
 	const struct state *kept = s->options->state;
 
@@ -156,11 +175,14 @@ static bool make_role_fds(const struct supervisor *s, enum role role, int channe
 		return ret_fds[1] >= 0 ||
 		       inox_error_set_errno(error, errno, "open %s", kept->key_path);
 	}
-	ret_fds[0] = fcntl(channel_fd, F_DUPFD_CLOEXEC, 0);
+	if (ends->conductor >= 0)
+		ret_fds[0] = fcntl(ends->conductor, F_DUPFD_CLOEXEC, 0);
+	if (ends->connector >= 0)
+		ret_fds[1] = fcntl(ends->connector, F_DUPFD_CLOEXEC, 0);
 	return true;
 }
 
-static bool spawn(struct child *c, int channel_fd, GError **error)
+static bool spawn(struct child *c, const struct worker_ends *ends, GError **error)
 {
 	struct supervisor *s = c->supervisor;
 	int pair[2] = {-1, -1}, fds[CHILD_FD_MOST] = {-1, -1, -1, -1};
@@ -168,10 +190,10 @@ static bool spawn(struct child *c, int channel_fd, GError **error)
 
 	if (ok)
 		fds[0] = make_config_file(s, c->role, error);
-	ok = ok && fds[0] >= 0 && make_role_fds(s, c->role, channel_fd, fds + 2, error);
+	ok = ok && fds[0] >= 0 && make_role_fds(s, c->role, ends, fds + 2, error);
 	fds[1] = pair[1];
 	if (ok)
-		c->pid = child_spawn(c->role, fds, fds[3] >= 0 ? 4 : 3, error);
+		c->pid = child_spawn(c->role, fds, fds[3] >= 0 ? 4 : fds[2] >= 0 ? 3 : 2, error);
 	close_fds(fds, CHILD_FD_MOST);
 	if (!ok || c->pid < 0) {
 		c->pid = 0;
@@ -193,17 +215,24 @@ static void start_later(struct child *c)
 
 static bool start_worker(struct child *c, GError **error)
 {
-	struct child *conductor = &c->supervisor->children[ROLE_CONDUCTOR];
+	struct child *children = c->supervisor->children;
 	struct message attached = {.type = MESSAGE_worker_attached};
-	int pair[2] = {-1, -1};
+	int pair[2] = {-1, -1}, to_connector[2] = {-1, -1};
 
 	attached.worker_attached.role = c->role;
 	attached.worker_attached.index = c->index;
 	bool ok = channel_pair(pair, error) &&
-		  channel_send_fd(conductor->channel, &attached, pair[1], error) &&
-		  spawn(c, pair[0], error);
+		  channel_send_fd(children[ROLE_CONDUCTOR].channel, &attached, pair[1], error);
 
+	if (ok && needs_connector(c->role))
+		ok = connect_pair(to_connector, error) &&
+		     channel_send_fd(children[ROLE_CONNECTOR].channel, &attached, to_connector[1],
+				     error);
+	struct worker_ends ends = {pair[0], to_connector[0]};
+
+	ok = ok && spawn(c, &ends, error);
 	close_fds(pair, 2);
+	close_fds(to_connector, 2);
 	return ok;
 }
 
@@ -214,12 +243,15 @@ static void start(struct child *c)
 	struct supervisor *s = c->supervisor;
 	g_autoptr(GError) error = NULL;
 	bool is_worker = in_group(c->role) && c->role != ROLE_CONDUCTOR;
+	static const struct worker_ends none = {-1, -1};
 
-	/* Without its conductor a worker waits: it is started with it. */
-	if (s->stage || c->pid || !c->wanted || (is_worker && !s->children[ROLE_CONDUCTOR].channel))
+	/* Without its conductor and connector a worker waits: it is started with them. */
+	if (s->stage || c->pid || !c->wanted ||
+	    (is_worker && !s->children[ROLE_CONDUCTOR].channel) ||
+	    (needs_connector(c->role) && !s->children[ROLE_CONNECTOR].channel))
 		return;
-	if (is_worker ? start_worker(c, &error) : spawn(c, -1, &error)) {
-		if (c->role == ROLE_CONDUCTOR)
+	if (is_worker ? start_worker(c, &error) : spawn(c, &none, &error)) {
+		if (c->role == ROLE_CONDUCTOR || c->role == ROLE_CONNECTOR)
 			start_workers(s);
 		return;
 	}
@@ -331,6 +363,9 @@ static void on_child_end(struct child *c, int status)
 		log_end(c, status);
 	c->pid = 0;
 	g_clear_pointer(&c->channel, channel_free);
+	g_clear_pointer(&c->refusals, refusals_free);
+	if (c->role == ROLE_CONNECTOR && !s->stage)
+		signal_roles(s, 1u << ROLE_DIALER | 1u << ROLE_BMC, SIGTERM);
 	if (is_older(c->started, STABLE_AFTER))
 		c->pause = PAUSE_LEAST;
 	if (s->stage)
@@ -400,8 +435,9 @@ static void on_tick(void *ctx)
 		s->children[i].heard = s->last_tick;
 	kill_silent(s);
 	if (s->deadline.us && mono_reached(s->deadline, s->last_tick)) {
-		unsigned roles = s->stage ? stop_stages[s->stage - 1]
-					  : ~(1u << ROLE_API | 1u << ROLE_CONDUCTOR);
+		unsigned roles =
+			s->stage ? stop_stages[s->stage - 1]
+				 : ~(1u << ROLE_API | 1u << ROLE_CONDUCTOR | 1u << ROLE_CONNECTOR);
 
 		signal_roles(s, roles, SIGKILL);
 		s->deadline.us = 0;
@@ -431,8 +467,8 @@ static void init_children(struct supervisor *s)
 		c->supervisor = s;
 		c->role = i < ROLE_COUNT ? i : ROLE_DIALER;
 		c->index = i < ROLE_COUNT ? 0 : i - ROLE_COUNT + 1;
-		c->wanted =
-			c->index < dialers && (in_group(c->role) ? o->with_conductor : o->with_api);
+		c->wanted = c->index < dialers &&
+			    (c->role == ROLE_API ? o->with_api : o->with_conductor);
 		c->pause = PAUSE_LEAST;
 		c->again = loop_timer_new(s->loop, on_again, c);
 	}
@@ -456,6 +492,7 @@ int supervisor_run(const struct supervisor_options *o)
 	if (notify_watchdog_interval().us)
 		loop_timer_arm(s.watchdog, SPAN_MS(0));
 	start(&s.children[ROLE_API]);
+	start(&s.children[ROLE_CONNECTOR]);
 	start(&s.children[ROLE_CONDUCTOR]);
 	loop_run(l);
 	for (unsigned i = ROLE_SUPERVISOR + 1; i < CHILDREN; i++)

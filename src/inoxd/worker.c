@@ -1,11 +1,15 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <iconv.h>
+#include <malloc.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api.h"
@@ -13,15 +17,20 @@
 #include "boot.h"
 #include "channel.h"
 #include "conductor.h"
+#include "connect.h"
+#include "connector.h"
 #include "crash_point.h"
 #include "dialer.h"
+#include "driver.h"
 #include "errors.h"
+#include "jsons.h"
 #include "limit.h"
 #include "log.h"
 #include "sandbox.h"
 #include "seal.h"
 #include "state.h"
 #include "store.h"
+#include "web.h"
 
 /* The supervisor gives up on a process after 30 s of silence. */
 #define ALIVE_INTERVAL SPAN_SECONDS(2)
@@ -42,6 +51,8 @@ struct worker {
 	struct dialer *dialer;
 	struct bmc_worker *bmc;
 	struct boot_worker *boot;
+	struct connector *connector;
+	struct connect_client *connect;
 };
 
 /* What a role does before and after it enters the sandbox; no byte of a stranger is read in `open`. */
@@ -83,6 +94,10 @@ static void on_message(void *ctx, struct message *m, int fd)
 			conductor_attach_dialer(w->conductor, m->worker_attached.index, fd);
 		else
 			conductor_attach(w->conductor, (enum role)m->worker_attached.role, fd);
+		return;
+	}
+	if (m->type == MESSAGE_worker_attached && w->connector && fd >= 0) {
+		connector_serve(w->connector, (enum role)m->worker_attached.role, fd);
 		return;
 	}
 	if (fd >= 0)
@@ -132,6 +147,8 @@ static bool open_api(struct worker *w, GError **error)
 	w->poke_address.sun_family = AF_UNIX;
 	g_strlcpy(w->poke_address.sun_path, path, sizeof(w->poke_address.sun_path));
 	w->poke_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* For config drives: the C library loads its converter from a file, and keeps it. */
+	(void)iconv_open("UTF-16BE", "UTF-8");
 	return w->poke_fd >= 0 || inox_error_set_errno(error, errno, "open a socket for pokes");
 }
 
@@ -156,11 +173,46 @@ static bool run_conductor(struct worker *w, GError **error)
 
 /* ---- the workers that meet strangers: channels are read only when the loop runs */
 
+static void on_connector_gone(void *ctx)
+{
+	struct worker *w = ctx;
+
+	log_info(NULL, "the connector is gone");
+	loop_stop(w->loop);
+}
+
 static bool open_dialer(struct worker *w, GError **error)
 {
 	(void)error;
 	w->dialer = dialer_new(w->loop, w->config, WORKER_FD_ROLE);
+	w->connect = connect_client_new(w->loop, WORKER_FD_CONNECTOR, on_connector_gone, w);
+	dialer_connect_with(w->dialer, w->connect);
 	return true;
+}
+
+static bool open_connector(struct worker *w, GError **error)
+{
+	(void)error;
+	w->connector = connector_new(w->loop, w->config);
+	return true;
+}
+
+static bool connect_for_bmc(void *ctx, const struct endpoint *to, struct span wait, int *ret_fd,
+			    GError **error)
+{
+	(void)ctx;
+	return connect_and_wait(WORKER_FD_CONNECTOR, to, wait, ret_fd, error);
+}
+
+/* What the libraries read from files, they read now. */
+static bool open_bmc(struct worker *w, GError **error)
+{
+	(void)w;
+	/* Before it gives the memory of a thread's arena back, malloc() looks into /proc. */
+	mallopt(M_ARENA_MAX, 1);
+	driver_start();
+	web_connect_with(connect_for_bmc, NULL);
+	return web_keep_trust(error);
 }
 
 /* These two have threads, and the sandbox covers only threads that are started inside it. */
@@ -179,18 +231,28 @@ static bool run_boot(struct worker *w, GError **error)
 
 static const struct role_program programs[ROLE_COUNT] = {
 	[ROLE_API] = {open_api, run_api},    [ROLE_CONDUCTOR] = {open_conductor, run_conductor},
-	[ROLE_DIALER] = {open_dialer, NULL}, [ROLE_BMC] = {NULL, run_bmc},
-	[ROLE_BOOT] = {NULL, run_boot},
+	[ROLE_DIALER] = {open_dialer, NULL}, [ROLE_BMC] = {open_bmc, run_bmc},
+	[ROLE_BOOT] = {NULL, run_boot},      [ROLE_CONNECTOR] = {open_connector, NULL},
 };
 
 /* ---- the sandbox */
 
 #define PATHS_MOST 16
 
+/* The boot publisher pushes to a host by its name. */
+static bool has_named_boot_host(const struct worker *w)
+{
+	const char *url = w->role == ROLE_BOOT ? config_text(w->config, OPTION_boot_push_url) : "";
+	g_autoptr(GUri) uri = g_uri_parse(url, G_URI_FLAGS_NONE, NULL);
+	struct endpoint e;
+
+	return uri && !endpoint_parse(g_uri_get_host(uri), 1, &e, NULL);
+}
+
 /* Folders and files that a role still opens once it runs. */
 static unsigned list_paths(const struct worker *w, struct sandbox_path *paths, char **ret_database)
 {
-	/* TLS verification of BMCs and boot hosts with the system's authorities. */
+	/* TLS verification of boot hosts with the system's authorities. */
 	static const char *const trust[] = {"/etc/ssl", "/usr/lib/ssl",
 					    "/usr/share/ca-certificates",
 					    "/usr/local/share/ca-certificates"};
@@ -209,11 +271,13 @@ static unsigned list_paths(const struct worker *w, struct sandbox_path *paths, c
 		paths[n++] = (struct sandbox_path){*ret_database, true};
 		paths[n++] = (struct sandbox_path){
 			config_text(w->config, OPTION_DEFAULT_state_path), true};
+		/* The seed of SQLite's generator. */
+		paths[n++] = (struct sandbox_path){"/dev/urandom", false};
 	}
-	if (w->role == ROLE_BMC || w->role == ROLE_BOOT)
+	if (w->role == ROLE_BOOT && *config_text(w->config, OPTION_boot_push_url))
 		for (size_t i = 0; i < G_N_ELEMENTS(trust); i++)
 			paths[n++] = (struct sandbox_path){trust[i], false};
-	for (size_t i = 0; w->role == ROLE_BOOT && i < G_N_ELEMENTS(names); i++)
+	for (size_t i = 0; has_named_boot_host(w) && i < G_N_ELEMENTS(names); i++)
 		paths[n++] = (struct sandbox_path){names[i], false};
 	if (w->role == ROLE_BOOT && *config_text(w->config, OPTION_boot_root))
 		paths[n++] = (struct sandbox_path){config_text(w->config, OPTION_boot_root), true};
@@ -225,19 +289,52 @@ static unsigned list_paths(const struct worker *w, struct sandbox_path *paths, c
 	return n;
 }
 
+/* TCP ports that a role connects to by itself. */
+static unsigned list_ports(const struct worker *w, unsigned *ports)
+{
+	const char *url = w->role == ROLE_BOOT ? config_text(w->config, OPTION_boot_push_url) : "";
+	g_autoptr(GUri) uri = g_uri_parse(url, G_URI_FLAGS_NONE, NULL);
+
+	if (!uri)
+		return 0;
+	int number = g_uri_get_port(uri);
+
+	ports[0] = number > 0 ? (unsigned)number : g_str_has_prefix(url, "http://") ? 80 : 443;
+	ports[1] = 53; /* names, when the answer is long */
+	return 2;
+}
+
+/* Generators, the clock and OpenSSL read files, once: inside, they would find other, worse ways. */
+static void warm_up(void)
+{
+	(void)g_random_int();
+	json_object_seed(0);
+	tzset();
+	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL);
+}
+
 static bool enter_sandbox(const struct worker *w, GError **error)
 {
 	struct sandbox_path paths[PATHS_MOST];
 	g_autofree char *database = NULL;
+	struct message entered = {.type = MESSAGE_sandboxed};
+	unsigned ports[2];
+	int report_fd = -1;
 	struct sandbox_options o = {.role = w->role,
 				    .paths = paths,
 				    .path_count = list_paths(w, paths, &database),
-				    .explain = config_bool(w->config, OPTION_DEFAULT_debug)};
+				    .connect_ports = ports,
+				    .connect_port_count = list_ports(w, ports),
+				    .ret_report_fd = &report_fd};
 	bool landlock = false;
 
-	/* GLib's generator reads its seed from a file, once; inside it would try forbidden ways to get one. */
-	(void)g_random_int();
+	warm_up();
 	if (!sandbox_enter(&o, &landlock, error))
+		return false;
+	bool told = channel_send_fd(w->supervisor, &entered, report_fd, error);
+
+	close(report_fd);
+	if (!told)
 		return false;
 	if (!landlock)
 		log_warn(NULL,
@@ -266,6 +363,8 @@ static void clear(struct worker *w)
 	dialer_free(w->dialer);
 	bmc_worker_free(w->bmc);
 	boot_worker_free(w->boot);
+	connector_free(w->connector);
+	connect_client_free(w->connect);
 	store_free(w->store);
 	seal_key_free(w->key);
 	if (w->poke_fd >= 0)

@@ -12,6 +12,8 @@
 #define READ_CHUNK (64 * 1024)
 /* Frames handled in one turn: a chatty worker does not starve the timers. */
 #define FRAMES_PER_TURN 64
+/* A worker that was taken over could fill our table of descriptors. */
+#define FDS_MOST 8
 
 struct channel {
 	struct loop_watch *watch;
@@ -91,6 +93,11 @@ static bool receive(struct channel *c, GError **error, bool *ret_end)
 		    h->cmsg_len != CMSG_LEN(sizeof(int)))
 			continue;
 		memcpy(&fd, CMSG_DATA(h), sizeof(fd));
+		if (g_queue_get_length(&c->received_fds) == FDS_MOST) {
+			close(fd);
+			return inox_error_set(error, INOX_ERROR_PEER,
+					      "descriptors that no message needs");
+		}
 		g_queue_push_tail(&c->received_fds, GINT_TO_POINTER(fd));
 	}
 	*ret_end = n == 0;
@@ -100,7 +107,8 @@ static bool receive(struct channel *c, GError **error, bool *ret_end)
 
 static int fd_of(struct channel *c, const struct message *m)
 {
-	if (m->type != MESSAGE_worker_attached || g_queue_is_empty(&c->received_fds))
+	if ((m->type != MESSAGE_worker_attached && m->type != MESSAGE_sandboxed) ||
+	    g_queue_is_empty(&c->received_fds))
 		return -1;
 	return GPOINTER_TO_INT(g_queue_pop_head(&c->received_fds));
 }

@@ -8,6 +8,7 @@ enum role {
 	ROLE_DIALER,
 	ROLE_BMC,
 	ROLE_BOOT,
+	ROLE_CONNECTOR,
 	ROLE_COUNT
 };
 

@@ -1,8 +1,11 @@
 /* sandbox.h: what a process gives up before the first byte of a stranger.
  *
- * All roles: no_new_privs, no core dumps, no debugger (PR_SET_DUMPABLE), and Landlock where the kernel has
- * it: only the named files and folders can be opened from then on.  dialer and bmc: a system-call
- * allow-list as well (seccomp), which makes any other call the end of the process.
+ * All roles: no_new_privs, no core dumps, no debugger (PR_SET_DUMPABLE), limits on resources, a list of system
+ * calls (seccomp), and by Landlock every file that is not named, TCP ports, and signals to other processes, as far as
+ * the kernel has it.
+ *
+ * dialer, bmc and connector meet strangers: a call outside their list is the end of the process.  For the
+ * others it is EPERM: a library's new habit must not stop the conductor.  Either is reported.
  */
 #pragma once
 
@@ -20,11 +23,25 @@ struct sandbox_options {
 	enum role role;
 	const struct sandbox_path *paths;
 	unsigned path_count;
-	/* A forbidden system call is named in the log before the process ends. */
+	/* Without `ret_report_fd`: a forbidden call is named on standard error before the process ends. */
 	bool explain;
+	/* NULL, or where to leave a descriptor from which another process reads each call outside the list and
+	 * answers it (seccomp_unotify(2)); the caller owns it.  The caller of such a call waits for the answer, so
+	 * nothing can be done without being seen.  NULL: the kernel ends the process. */
+	int *ret_report_fd;
+	const unsigned
+		*connect_ports; /* TCP ports that may be connected to, besides the connector's */
+	unsigned connect_port_count;
 };
 
 /* Cannot be undone.  *ret_landlock tells whether the kernel has Landlock.  Errors: UNSUPPORTED when the
  * kernel lacks seccomp, IO. */
 bool sandbox_enter(const struct sandbox_options *o, bool *ret_landlock,
 		   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* What is done about a call outside the list. */
+enum sandbox_answer {
+	SANDBOX_KILL, /* the process ends */
+	SANDBOX_REFUSE /* the call fails: EACCES for files, which libraries try by themselves, else EPERM */
+};
+enum sandbox_answer sandbox_answer(enum role role, int call, int *ret_errno);

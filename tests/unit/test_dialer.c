@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "connector.h"
 #include "dialer.h"
 #include "dialer_metrics.h"
 #include "errors.h"
@@ -221,6 +222,41 @@ static void serve(struct scene *s)
 	g_assert_true(http_server_listen(s->server, &s->at, NULL));
 }
 
+static void on_end(void *ctx)
+{
+	loop_stop(ctx);
+}
+
+/* A connector as in inoxd; it ends with the process that holds the other end of `life`. */
+static void be_connector(int fd, int life, const struct config *c)
+{
+	g_autoptr(loop) l = loop_new();
+	g_autoptr(connector) served = connector_new(l, c);
+	g_autoptr(connect_client) parent = connect_client_new(l, life, on_end, l);
+
+	(void)parent;
+	connector_serve(served, ROLE_DIALER, fd);
+	loop_run(l);
+}
+
+static int start_connector(const struct config *c, int channel_fd)
+{
+	int fds[2], life[2];
+
+	g_assert_true(connect_pair(fds, NULL));
+	g_assert_true(connect_pair(life, NULL));
+	if (fork() == 0) {
+		close(fds[1]);
+		close(life[1]);
+		close(channel_fd);
+		be_connector(fds[0], life[0], c);
+		_exit(0);
+	}
+	close(fds[0]);
+	close(life[0]);
+	return fds[1];
+}
+
 /* The dialer's process: as in inoxd, but for the supervisor. */
 static int be_dialer(int fd, const char *config_text)
 {
@@ -228,8 +264,11 @@ static int be_dialer(int fd, const char *config_text)
 	g_autoptr(GError) error = NULL;
 	g_autoptr(loop) l = loop_new();
 	g_autoptr(config) c = config_parse(config_text, strlen(config_text), "test", &error);
+	g_autoptr(connect_client) client = connect_client_new(l, start_connector(c, fd), on_end, l);
 	struct dialer *d = dialer_new(l, c, fd);
 	bool landlock = false;
+
+	dialer_connect_with(d, client);
 
 	if (!sandbox_enter(&o, &landlock, &error)) {
 		g_printerr("%s\n", error->message);

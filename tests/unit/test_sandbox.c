@@ -2,14 +2,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "channel.h"
 #include "sandbox.h"
 
 /* With AddressSanitizer the lists are wider: it reads files, makes threads and maps its shadow. */
@@ -34,7 +39,8 @@ static int do_inside(enum role role, bool explain, deed_fn deed)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		struct sandbox_options o = {role, paths, path_count, explain};
+		struct sandbox_options o = {
+			.role = role, .paths = paths, .path_count = path_count, .explain = explain};
 		bool landlock = false;
 
 		g_autoptr(GError) error = NULL;
@@ -52,10 +58,20 @@ static int do_inside(enum role role, bool explain, deed_fn deed)
 
 static int nothing(void)
 {
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	void *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	return fd < 0 || memory == MAP_FAILED;
+	return memory == MAP_FAILED;
+}
+
+static int tcp_socket(void)
+{
+	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) < 0;
+}
+
+static int udp_socket(void)
+{
+	socket(AF_INET, SOCK_DGRAM, 0);
+	return 1;
 }
 
 static int open_passwd(void)
@@ -80,12 +96,71 @@ static int make_code(void)
 
 static int unix_socket(void)
 {
-	return socket(AF_UNIX, SOCK_DGRAM, 0) >= 0 ? 1 : errno == EACCES ? 0 : 2;
+	return socket(AF_UNIX, SOCK_DGRAM, 0) >= 0 ? 1 : 0;
 }
 
 static int new_process(void)
 {
 	return fork() < 0 ? 2 : 1;
+}
+
+static int signal_parent(void)
+{
+	kill(getppid(), 0);
+	return 1;
+}
+
+/* MSG_FASTOPEN connects. */
+static int connect_by_sending(void)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+
+	sendto(STDERR_FILENO, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&to, sizeof(to));
+	return 1;
+}
+
+/* Whoever owns a descriptor may be sent a signal of choice when it is ready. */
+static int own_a_descriptor(void)
+{
+	if (!STRICT)
+		raise(SIGSYS);
+	fcntl(STDERR_FILENO, F_SETOWN, getppid());
+	return 1;
+}
+
+static int refused_execution(void)
+{
+	char program[] = "/bin/true";
+	char *argv[] = {program, NULL};
+
+	return execve(program, argv, NULL) == 0 || errno != EPERM;
+}
+
+static int refused_mount(void)
+{
+	return mount("none", "/tmp", "tmpfs", 0, NULL) == 0 || errno != EPERM;
+}
+
+static int receive_fd(int from)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	char byte;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.space,
+			     .msg_controllen = sizeof(control.space)};
+	struct pollfd p = {.fd = from, .events = POLLIN};
+	int fd;
+
+	g_assert_cmpint(poll(&p, 1, 20000), ==, 1);
+	g_assert_cmpint(recvmsg(from, &msg, 0), ==, 1);
+	g_assert_nonnull(CMSG_FIRSTHDR(&msg));
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	return fd;
 }
 
 static void assert_killed(int status)
@@ -103,16 +178,92 @@ static void test_dialer(void)
 		assert_killed(do_inside(ROLE_DIALER, false, make_code));
 		assert_killed(do_inside(ROLE_DIALER, false, new_process));
 	}
-	g_assert_cmpint(do_inside(ROLE_DIALER, false, unix_socket), ==, 0);
+	assert_killed(do_inside(ROLE_DIALER, false, unix_socket));
+	assert_killed(do_inside(ROLE_DIALER, false, tcp_socket));
+	assert_killed(do_inside(ROLE_DIALER, false, signal_parent));
+	assert_killed(do_inside(ROLE_DIALER, false, connect_by_sending));
+	assert_killed(do_inside(ROLE_DIALER, false, own_a_descriptor));
+}
+
+static void test_connector(void)
+{
+	g_assert_cmpint(do_inside(ROLE_CONNECTOR, false, tcp_socket), ==, 0);
+	assert_killed(do_inside(ROLE_CONNECTOR, false, udp_socket));
+	assert_killed(do_inside(ROLE_CONNECTOR, false, unix_socket));
+	assert_killed(do_inside(ROLE_CONNECTOR, false, execute));
+}
+
+/* What is trusted gets an errno. */
+static void test_trusted(void)
+{
+	static const enum role roles[] = {ROLE_API, ROLE_CONDUCTOR, ROLE_BOOT};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(roles); i++) {
+		g_assert_cmpint(do_inside(roles[i], false, nothing), ==, 0);
+		g_assert_cmpint(do_inside(roles[i], false, refused_execution), ==, 0);
+		g_assert_cmpint(do_inside(roles[i], false, refused_mount), ==, 0);
+	}
+	g_assert_cmpint(WEXITSTATUS(do_inside(ROLE_API, false, tcp_socket)), ==, 1);
+	g_assert_cmpint(WEXITSTATUS(do_inside(ROLE_CONDUCTOR, false, tcp_socket)), ==, 1);
+	g_assert_cmpint(do_inside(ROLE_BOOT, false, tcp_socket), ==, 0);
+}
+
+/* The end of the pipe gets no answer: the call waits, and its caller is killed. */
+static void test_report(void)
+{
+	int pair[2], fd = -1, status;
+	struct seccomp_notif *asked;
+	struct seccomp_notif_resp *answer;
+	struct message m = {.type = MESSAGE_sandboxed};
+
+	g_assert_true(channel_pair(pair, NULL));
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		g_autoptr(loop) l = loop_new();
+		struct channel *c = channel_new(l, pair[0], NULL, NULL, NULL);
+		struct sandbox_options o = {.role = ROLE_DIALER, .ret_report_fd = &fd};
+		bool landlock;
+
+		if (!sandbox_enter(&o, &landlock, NULL) || !channel_send_fd(c, &m, fd, NULL))
+			_exit(99);
+		close(fd);
+		_exit(execute());
+	}
+	close(pair[0]);
+	fd = receive_fd(pair[1]);
+	g_assert_cmpint(seccomp_notify_alloc(&asked, &answer), ==, 0);
+	g_assert_cmpint(seccomp_notify_receive(fd, asked), ==, 0);
+	g_assert_cmpint(asked->data.nr, ==, SCMP_SYS(execve));
+	g_assert_cmpint((int)asked->pid, ==, pid);
+	kill(pid, SIGKILL);
+	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+	g_assert_true(WIFSIGNALED(status));
+	seccomp_notify_free(asked, answer);
+	close(fd);
+	close(pair[1]);
+}
+
+static void test_answers(void)
+{
+	int number = 0;
+
+	g_assert_cmpint(sandbox_answer(ROLE_DIALER, SCMP_SYS(execve), &number), ==, SANDBOX_KILL);
+	g_assert_cmpint(sandbox_answer(ROLE_DIALER, SCMP_SYS(openat), &number), ==, SANDBOX_REFUSE);
+	g_assert_cmpint(number, ==, EACCES);
+	g_assert_cmpint(sandbox_answer(ROLE_API, SCMP_SYS(execve), &number), ==, SANDBOX_REFUSE);
+	g_assert_cmpint(number, ==, EPERM);
 }
 
 static void test_bmc(void)
 {
 	g_assert_cmpint(do_inside(ROLE_BMC, false, nothing), ==, 0);
 	assert_killed(do_inside(ROLE_BMC, false, execute));
+	assert_killed(do_inside(ROLE_BMC, false, tcp_socket));
 	if (STRICT) {
 		assert_killed(do_inside(ROLE_BMC, false, make_code));
 		assert_killed(do_inside(ROLE_BMC, false, new_process));
+		g_assert_cmpint(do_inside(ROLE_BMC, false, open_passwd), ==, 0);
 	}
 }
 
@@ -165,9 +316,17 @@ static void test_files(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	g_test_add_func("/sandbox/the dialer can connect, but not open, execute or fork",
+	g_test_add_func("/sandbox/the dialer cannot connect, open, execute, fork or signal",
 			test_dialer);
-	g_test_add_func("/sandbox/the bmc worker can connect, but not execute or fork", test_bmc);
+	g_test_add_func("/sandbox/the bmc worker cannot connect, execute or fork", test_bmc);
+	g_test_add_func("/sandbox/the connector can open TCP connections only", test_connector);
+	g_test_add_func(
+		"/sandbox/api, conductor and boot get an error for what is not on their list",
+		test_trusted);
+	g_test_add_func("/sandbox/a forbidden call is seen by another process before it happens",
+			test_report);
+	g_test_add_func("/sandbox/strangers' workers end at a call that libraries do not try",
+			test_answers);
 	g_test_add_func("/sandbox/a forbidden call can be named before the end", test_explain);
 	g_test_add_func("/sandbox/files outside the named folders cannot be opened", test_files);
 	return g_test_run();

@@ -1,0 +1,96 @@
+#include "refusals.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "sandbox.h"
+
+#define CALLS_MOST 512 /* system calls have lower numbers; others share the last place */
+
+struct refusals {
+	enum role role;
+	pid_t pid;
+	int fd;
+	struct loop_watch *watch;
+	struct seccomp_notif *asked;
+	struct seccomp_notif_resp *answer;
+	bool reported[CALLS_MOST];
+};
+
+static void report(struct refusals *r, int call, enum sandbox_answer answer)
+{
+	unsigned slot = MIN((unsigned)call, CALLS_MOST - 1);
+	/* A process that is killed may have many in its threads; one that goes on may try for ever. */
+	if (r->reported[slot])
+		return;
+	r->reported[slot] = true;
+	char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
+
+	log_error(NULL, "a process did what its role does not need", F_STR("event", "sandbox"),
+		  F_STR("role", role_text[r->role]), F_INT("pid", r->pid), F_STR("call", name),
+		  F_STR("answer", answer == SANDBOX_KILL ? "killed" : "refused"));
+	free(name);
+}
+
+static void handle(struct refusals *r)
+{
+	int number = EPERM;
+
+	if (seccomp_notify_receive(r->fd, r->asked) != 0)
+		return; /* the process was killed meanwhile */
+	int call = r->asked->data.nr;
+	enum sandbox_answer answer = sandbox_answer(r->role, call, &number);
+
+	report(r, call, answer);
+	if (answer == SANDBOX_KILL) {
+		kill(r->pid, SIGKILL);
+		return;
+	}
+	r->answer->id = r->asked->id;
+	r->answer->val = -1;
+	r->answer->error = -number;
+	r->answer->flags = 0;
+	(void)seccomp_notify_respond(r->fd, r->answer);
+}
+
+static void on_ready(void *ctx, bool readable, bool writable)
+{
+	struct refusals *r = ctx;
+	struct pollfd p = {.fd = r->fd, .events = POLLIN};
+
+	(void)readable;
+	(void)writable;
+	/* Receiving would block after the end of the process, which is an event, too. */
+	if (poll(&p, 1, 0) == 1 && (p.revents & POLLIN))
+		handle(r);
+	else if (p.revents & (POLLHUP | POLLERR | POLLNVAL))
+		loop_watch_set(r->watch, false, false);
+}
+
+struct refusals *refusals_new(struct loop *l, enum role role, pid_t pid, int fd)
+{
+	struct refusals *r = g_new0(struct refusals, 1);
+
+	r->role = role;
+	r->pid = pid;
+	r->fd = fd;
+	if (seccomp_notify_alloc(&r->asked, &r->answer) != 0)
+		g_error("out of memory");
+	r->watch = loop_watch_new(l, fd, on_ready, r);
+	return r;
+}
+
+void refusals_free(struct refusals *r)
+{
+	if (!r)
+		return;
+	loop_watch_free(r->watch);
+	seccomp_notify_free(r->asked, r->answer);
+	close(r->fd);
+	g_free(r);
+}

@@ -1,0 +1,25 @@
+/* sandbox_part.h: what the files of the sandbox share.
+ *
+ * sandbox.c        privileges, limits, the order
+ * sandbox_files.c  Landlock: files, TCP ports, signals
+ * sandbox_calls.c  seccomp: the lists of system calls
+ */
+#pragma once
+
+#include "sandbox.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#	define SANITIZED 1
+#elif defined(__has_feature)
+#	if __has_feature(address_sanitizer)
+#		define SANITIZED 1
+#	endif
+#endif
+#ifndef SANITIZED
+#	define SANITIZED 0
+#endif
+
+#define STRANGERS ((1u << ROLE_DIALER) | (1u << ROLE_BMC) | (1u << ROLE_CONNECTOR))
+
+bool sandbox_restrict_files(const struct sandbox_options *o, bool *ret_landlock, GError **error);
+bool sandbox_restrict_calls(const struct sandbox_options *o, GError **error);
