@@ -96,11 +96,14 @@ static void check_rest(const struct node *n)
 
 void check_row(const struct node *before, const struct node *after)
 {
-	g_autofree char *why = node_why(after, (struct wall){sim->now});
-
 	check_leak(after, "last_error", after->last_error);
 	check_leak(after, "maintenance_reason", after->maintenance_reason);
-	check_leak(after, "why", why);
+	/* A dear text: now and then. */
+	if (after->revision % 8 == 0) {
+		g_autofree char *why = node_why(after, (struct wall){sim->now});
+
+		check_leak(after, "why", why);
+	}
 	if (after->boot_epoch < before->boot_epoch)
 		sim_broken("the epoch goes back from %d to %d", (int)before->boot_epoch,
 			   (int)after->boot_epoch);

@@ -34,10 +34,10 @@ static void look_after(unsigned index, int64_t us)
 static void look_again(unsigned index)
 {
 	struct sim_watch *w = &sim->watches[index];
-	int64_t us = 2 * SECOND + (int64_t)sim_below(3 * SECOND);
+	int64_t us = 2 * SECOND + (int64_t)sim_below(6 * SECOND);
 
 	if (w->failures > 0 && w->phase != WATCH_FIRST_CONTACT)
-		us = SECOND << MIN(w->failures - 1, 5);
+		us = 2 * SECOND << MIN(w->failures - 1, 4);
 	else if (w->phase != WATCH_FIRST_CONTACT && !w->own)
 		us = SECOND << MIN(w->looks, 4);
 	look_after(index, us);

@@ -143,6 +143,25 @@ bool store_setting_get(struct store *s, const char *name, char **ret_value, GErr
 
 /* ---- nodes */
 
+/* Values are shared where nobody changes them in place: a third of the time goes here otherwise. */
+static struct node *copy_node(const struct node *n)
+{
+	struct node *copy = g_memdup2(n, sizeof(*n));
+
+	for (unsigned a = 0; a < node_attrs.count; a++) {
+		void *field = (char *)copy + node_attrs.attrs[a].offset;
+		enum attr_kind kind = node_attrs.attrs[a].kind;
+
+		if (kind == ATTR_TEXT)
+			*(char **)field = g_strdup(*(char **)field);
+		else if (a == NODE_ATTR_driver_internal_info)
+			*(json_t **)field = json_deep_copy(*(json_t **)field);
+		else if (kind == ATTR_JSON || kind == ATTR_LIST)
+			json_incref(*(json_t **)field);
+	}
+	return copy;
+}
+
 static bool not_found(GError **error, const char *ident)
 {
 	return inox_error_set(error, INOX_ERROR_NOT_FOUND, "Node %s could not be found.", ident);
@@ -154,7 +173,7 @@ struct node *store_node_get(struct store *s, const char *ident, GError **error)
 
 	(void)s;
 	if (i >= 0)
-		return node_dup(sim->rows[i].n);
+		return copy_node(sim->rows[i].n);
 	not_found(error, ident);
 	return NULL;
 }
@@ -182,7 +201,7 @@ bool store_node_update(struct store *s, struct node *n, const attr_set changed, 
 	n->updated_at.us = sim->now;
 	if (sim->rows[i].n != sim->saved[i].n)
 		node_free(sim->rows[i].n);
-	sim->rows[i].n = node_dup(n);
+	sim->rows[i].n = copy_node(n);
 	return true;
 }
 
@@ -207,7 +226,7 @@ GPtrArray *store_node_list(struct store *s, const struct store_query *q, GError 
 	(void)s, (void)q, (void)error;
 	for (unsigned i = 0; i < sim->nodes; i++)
 		if (sim->rows[i].n)
-			g_ptr_array_add(list, node_dup(sim->rows[i].n));
+			g_ptr_array_add(list, copy_node(sim->rows[i].n));
 	return list;
 }
 
