@@ -21,6 +21,10 @@
 #define WISHES_MOST   40
 #define EVENTS_MOST   400000
 #define CONFIGS       4
+/* Steps on the way from any state to an instance. */
+#define WAY_MOST 6
+/* It costs as much as the rest of a story. */
+#define WORLDS_PER_DEPLOYMENT 3
 
 static struct config *configs[CONFIGS];
 
@@ -152,6 +156,36 @@ static void after_event(struct world *w)
 		  plane_start, NULL, NULL);
 }
 
+/* From any state the next step on the way to an instance. */
+static const char *const way_on[STATE_COUNT] = {
+	[STATE_ENROLL] = "manage",          [STATE_MANAGEABLE] = "provide",
+	[STATE_AVAILABLE] = "active",       [STATE_ACTIVE] = "rebuild",
+	[STATE_DEPLOY_FAILED] = "active",   [STATE_CLEAN_FAILED] = "manage",
+	[STATE_ERROR] = "deleted",          [STATE_RESCUE] = "unrescue",
+	[STATE_RESCUE_FAILED] = "unrescue", [STATE_UNRESCUE_FAILED] = "unrescue",
+};
+
+#define IMAGE_PATCH                                                                 \
+	"[{\"op\": \"add\", \"path\": \"/retired\", \"value\": false},"             \
+	" {\"op\": \"add\", \"path\": \"/instance_info/image_source\", \"value\": " \
+	"\"http://127.0.0.1/i.raw\"}, {\"op\": \"add\", \"path\": "                 \
+	"\"/instance_info/image_checksum\", \"value\": \"00\"}]"
+
+/* In a world that is good again an operator gets where he wants. */
+static void ask_way_on(unsigned index)
+{
+	const char *verb = way_on[rows_peek(index)->provision_state];
+	g_autofree char *none = api_maintenance(index, false);
+	g_autofree char *unchanged = api_patch(index, IMAGE_PATCH);
+	g_autofree char *refusal = verb ? api_provision(index, verb) : g_strdup("no way");
+
+	sim_say("operator: node %u: %s", index, verb ? verb : "?");
+	if (refusal)
+		sim_broken("%s does not lead on from %s: %s", verb ? verb : "nothing",
+			   provision_state_text((unsigned)rows_peek(index)->provision_state),
+			   refusal);
+}
+
 static void tell_unrest(const struct world *w)
 {
 	for (unsigned i = 0; i < w->nodes; i++)
@@ -162,13 +196,11 @@ static void tell_unrest(const struct world *w)
 		}
 }
 
-/* How long the world took to come to rest; *ret_events: how much happened. */
-static int64_t play(struct world *w, unsigned *ret_events)
+static void run_to_rest(struct world *w, unsigned *ret_events)
 {
-	int64_t rest = 0;
 	unsigned events = 0;
 
-	while (!w->broken && !rest) {
+	while (!w->broken && !is_at_rest(w)) {
 		int64_t limit = w->quiet ? w->quiet_since + REST_MOST : INT64_MAX;
 
 		if (!sim_step(limit) || ++events > EVENTS_MOST) {
@@ -178,16 +210,41 @@ static int64_t play(struct world *w, unsigned *ret_events)
 		after_event(w);
 		if (w->quiet && w->crash_in)
 			w->crash_in = 0;
-		if (is_at_rest(w))
-			rest = w->now - w->quiet_since + 1;
 	}
+	*ret_events += events;
+}
+
+/* Whatever happened to a node, it can be deployed. */
+static void deploy_again(struct world *w, unsigned *ret_events)
+{
+	bool deployed = false;
+
+	machine_stop_agent(&w->machines[NODES_MOST]);
+	for (unsigned i = 0; i < WAY_MOST && !deployed && !w->broken && rows_peek(0); i++) {
+		w->quiet_since = w->now;
+		ask_way_on(0);
+		if (!w->broken)
+			run_to_rest(w, ret_events);
+		deployed = rows_peek(0)->provision_state == STATE_ACTIVE;
+	}
+	if (!deployed && !w->broken && rows_peek(0))
+		sim_broken("the node cannot be deployed any more: %s",
+			   rows_peek(0)->last_error ? rows_peek(0)->last_error : "no reason");
+}
+
+/* How long the world took to come to rest; *ret_events: how much happened. */
+static int64_t play(struct world *w, unsigned *ret_events)
+{
+	run_to_rest(w, ret_events);
+	int64_t rest = w->now - w->quiet_since;
 	int64_t until = w->now + SYNC_AND_MORE;
 
 	while (!w->broken && sim_step(until))
-		events++;
+		++*ret_events;
 	if (!w->broken)
 		check_end();
-	*ret_events += events;
+	if (!w->broken && w->seed % WORLDS_PER_DEPLOYMENT == 0)
+		deploy_again(w, ret_events);
 	return rest;
 }
 
