@@ -47,6 +47,7 @@ static void call_begin(struct call *c, unsigned index)
 	const struct node *n = rows_peek(index);
 
 	*c = (struct call){.api = {.config = sim->config, .poke = poke}};
+	c->api.old_agents = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	c->rq = (struct request){.api = &c->api,
 				 .http = &c->http,
 				 .route = &agents_route,
@@ -70,6 +71,7 @@ static void call_end(struct call *c)
 	g_free(rq->text);
 	g_free(rq->location);
 	g_free(rq->poke_node);
+	g_hash_table_unref(c->api.old_agents);
 	sim->in_api = false;
 }
 
@@ -106,6 +108,8 @@ char *api_provision(unsigned index, const char *verb)
 		json_object_set_new(c.rq.body, "clean_steps",
 				    json_pack("[{s:s, s:s}]", "interface", "deploy", "step",
 					      sim_coin(500) ? "erase_devices" : "burn"));
+	if (strcmp(verb, "rescue") == 0)
+		json_object_set_new(c.rq.body, "rescue_password", json_string(PASSWORD));
 	return run(&c, node_provision, false);
 }
 

@@ -53,6 +53,17 @@ static void check_disk(const struct node *before, const struct node *n)
 	flow_clear(&f);
 }
 
+static void check_rescue(const struct node *n)
+{
+	const struct machine *m = machine_of(n);
+
+	check_power(n, true);
+	if (m && !m->touched && !m->lied &&
+	    (!m->agent.finalized || m->agent.boot.epoch != (uint64_t)n->boot_epoch))
+		sim_broken("rescue is reached, and no agent of epoch %d has set a password",
+			   (int)n->boot_epoch);
+}
+
 static void check_arrival(const struct node *before, const struct node *n)
 {
 	enum provision_state from = (enum provision_state)before->provision_state;
@@ -69,6 +80,10 @@ static void check_arrival(const struct node *before, const struct node *n)
 		check_disk(before, n);
 		check_power(n, true);
 	}
+	if (to == STATE_ACTIVE && from == STATE_UNRESCUING)
+		check_power(n, true);
+	if (to == STATE_RESCUE)
+		check_rescue(n);
 	if ((to == STATE_AVAILABLE || to == STATE_MANAGEABLE) &&
 	    (from == STATE_DELETING || from == STATE_CLEANING || from == STATE_CLEAN_WAIT))
 		check_power(n, false);
@@ -84,8 +99,12 @@ static void check_rest(const struct node *n)
 			   provision_state_text((unsigned)n->provision_state));
 	if (n->agent_token || n->agent_verifier)
 		sim_broken("a token is alive, and nothing is under way");
-	if (n->agent_address)
+	/* A rescued machine goes on running with it, and who fails to take it back has to know it. */
+	if (n->agent_address && n->provision_state != STATE_RESCUE &&
+	    !has_failed((enum provision_state)n->provision_state))
 		sim_broken("an address is assigned, and nothing is under way");
+	if (json_object_get(n->instance_info, "rescue_password"))
+		sim_broken("a rescue password is kept, and nothing is under way");
 	if (n->reservation || n->target_power_state)
 		sim_broken("the node is locked, and nothing is under way");
 	/* The clean step that failed stays to be seen. */

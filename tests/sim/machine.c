@@ -96,7 +96,7 @@ static void on_agent_up(void *data)
 	m->os = OS_AGENT;
 	m->agent.boot = b->image;
 	m->agent.own = !sim_coin(100);
-	m->agent.called = false;
+	m->agent.called = m->agent.finalized = false;
 	if (*b->image.token)
 		check_holder(b->image.token, m);
 	machine_start_agent(m);
@@ -172,6 +172,18 @@ struct machine *machine_at(const char *address)
 			found = m;
 	}
 	return found;
+}
+
+bool machine_refuses_at(const char *address)
+{
+	for (unsigned i = 0; i < MACHINES_MOST; i++) {
+		const struct machine *m = &sim->machines[i];
+
+		if (m->os == OS_AGENT && !m->agent.up && !m->dark &&
+		    strcmp(m->agent.boot.address, address) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* ---- commands */
@@ -263,6 +275,15 @@ static void on_power_off(void *data)
 		machine_set_power(m, false);
 }
 
+/* The answer goes out before the port is closed. */
+static void on_finalized(void *data)
+{
+	struct machine *m = still(data);
+
+	if (m)
+		machine_stop_agent(m);
+}
+
 static char *outcome_of(struct machine *m, const char *name)
 {
 	if (strcmp(name, "get_hardware_info") == 0)
@@ -297,6 +318,10 @@ bool machine_call(struct machine *m, const char *command, const json_t *params,
 		start_step(m, step ? step : "?", c);
 	if (strcmp(name, "power_off") == 0)
 		after(m, SECOND + (int64_t)sim_below(5 * SECOND), on_power_off, NULL);
+	if (strcmp(name, "finalize_rescue") == 0) {
+		m->agent.finalized = true;
+		after(m, 100000, on_finalized, NULL);
+	}
 	reply->command = g_strdup(c->id);
 	reply->status = c->status;
 	reply->outcome = outcome_of(m, name);

@@ -30,7 +30,7 @@ static const struct sense {
 	[STATE_ENROLL] = {"manage", "manage", 500},
 	[STATE_MANAGEABLE] = {"provide", "clean", 600},
 	[STATE_AVAILABLE] = {"active", "manage", 900},
-	[STATE_ACTIVE] = {"deleted", "rebuild", 600},
+	[STATE_ACTIVE] = {"deleted", "rescue", 500},
 	[STATE_DEPLOY_FAILED] = {"active", "deleted", 500},
 	[STATE_ERROR] = {"deleted", "rebuild", 800},
 	[STATE_CLEAN_FAILED] = {"manage", "manage", 500},

@@ -257,6 +257,7 @@ static void on_call(void *data)
 		fail(reply, INOX_ERROR_CONFLICT, false, "this boot of the node is not watched");
 	} else if (!m) {
 		fail(reply, INOX_ERROR_UNAVAILABLE, false, "the agent cannot be reached");
+		reply->refused = reached == MILESTONE_POWER && machine_refuses_at(w->address);
 	} else if (!c->command) {
 		json_t *list = machine_list(m);
 

@@ -60,6 +60,7 @@ struct agent {
 	struct boot_image boot;
 	bool own;
 	uint64_t started_ms;
+	bool finalized;   /* the machine is rescued: the port is closed, and it runs on */
 	GArray *commands; /* struct agent_command */
 	bool called;      /* a heartbeat was accepted */
 };
@@ -210,6 +211,8 @@ void machine_start_agent(struct machine *m);
 void machine_stop_agent(struct machine *m);
 /* The machine that answers at the address; NULL: none.  Chance decides between several. */
 struct machine *machine_at(const char *address);
+/* A machine lives there whose agent has closed its port. */
+bool machine_refuses_at(const char *address);
 /* Carries out a command; the answer's fields are new texts.  Asked with a token that is not the agent's: false. */
 bool machine_call(struct machine *m, const char *command, const json_t *params,
 		  struct message_agent_reply *reply);
