@@ -6,12 +6,12 @@ ASAN := build-asan
 TSAN := build-tsan
 
 .PHONY: help deps build programs demo check check-asan check-tsan check-crash check-sim check-rack check-stock
-.PHONY: fuzz bench fmt fmt-check lint clean
+.PHONY: fuzz bench bench-dialer fmt fmt-check lint clean
 
 help:
 	@sed -n 's/^## //p' Makefile
 
-## make build        programs under build/ (inoxd, inox-agent, inox, inox-bmc, inox-ramdisk)
+## make build        programs under build/ (inoxd, inox-agent, inox, inox-bmc, inox-fleet, inox-ramdisk)
 build: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) -j $(JOBS)
 	@dist/link-programs $(BUILD)
@@ -73,6 +73,10 @@ fuzz:
 ## make bench        the measurements; each line has a figure and what it is compared with
 bench: build
 	@tests/bench/run
+
+## make bench-dialer the dialer against a fleet of agents: 15 minutes on an idle machine; tests/bench/million is longer
+bench-dialer: build
+	@INOX_BUILD=$(CURDIR)/$(BUILD) tests/bench/bench_fleet
 
 ## make fmt          format the sources; make fmt-check only says what differs
 fmt:

@@ -36,7 +36,9 @@ void board_look(struct board *b, struct tally *t, uint32_t agent, bool healthy, 
 
 	t->looks++;
 	t->looks_in_second[MIN(ms / 1000, BOARD_SECONDS - 1)]++;
-	if (healthy && b->seen_ms[agent])
+	if (healthy && !b->seen_ms[agent])
+		t->first_looks++;
+	else if (healthy)
 		histogram_add(&t->gap_ms, ms - b->seen_ms[agent]);
 	b->seen_ms[agent] = ms;
 }
@@ -51,6 +53,7 @@ struct tally *board_sum(const struct board *b)
 		sum->connections += t->connections;
 		sum->requests += t->requests;
 		sum->looks += t->looks;
+		sum->first_looks += t->first_looks;
 		sum->handshakes += t->handshakes;
 		sum->broken_handshakes += t->broken_handshakes;
 		sum->commands += t->commands;
@@ -64,5 +67,14 @@ struct tally *board_sum(const struct board *b)
 		for (unsigned s = 0; s < BOARD_SECONDS; s++)
 			sum->looks_in_second[s] += t->looks_in_second[s];
 	}
+	return sum;
+}
+
+uint64_t board_first_looks(const struct board *b)
+{
+	uint64_t sum = 0;
+
+	for (unsigned p = 0; p < BOARD_PROCESSES_MOST; p++)
+		sum += b->tallies[p].first_looks;
 	return sum;
 }

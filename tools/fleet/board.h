@@ -15,6 +15,7 @@
 struct tally {
 	uint64_t connections, requests;
 	uint64_t looks; /* requests that needed the token, or came inside a channel that did */
+	uint64_t first_looks; /* healthy agents that were looked at at least once */
 	uint64_t handshakes, broken_handshakes;
 	uint64_t commands, ended;
 	uint64_t refused_tokens; /* requests with another token than the agent's own */
@@ -40,3 +41,5 @@ void board_free(struct board *b);
 void board_look(struct board *b, struct tally *t, uint32_t agent, bool healthy, struct mono now);
 /* The sum of all processes; the caller frees it. */
 struct tally *board_sum(const struct board *b);
+/* Healthy agents that were looked at at least once. */
+uint64_t board_first_looks(const struct board *b);

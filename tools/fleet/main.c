@@ -37,6 +37,7 @@ struct run {
 	char *certificate_pem, *key_pem;
 	char pin[PIN_TEXT];
 	struct snapshot from;
+	double all_seen_s; /* negative: not yet */
 	bool server_ended;
 };
 
@@ -150,7 +151,7 @@ static void take_snapshot(struct run *r, struct snapshot *s)
 {
 	snapshot_clear(s);
 	*s = (struct snapshot){.at = mono_now(), .tally = board_sum(r->board)};
-	for (unsigned i = 0; i < r->player->plan.dialers; i++) {
+	for (unsigned i = 0; r->player && i < r->player->plan.dialers; i++) {
 		s->dialer_ns += child_cpu_ns(r->player->dialers[i].child.pid);
 		s->dialer_bytes += child_resident_bytes(r->player->dialers[i].child.pid);
 	}
@@ -178,6 +179,11 @@ static void on_tick(void *ctx)
 	g_autoptr(GError) error = NULL;
 	unsigned second = (unsigned)((mono_now().us - r->board->start.us) / 1000000);
 
+	if (r->all_seen_s < 0 && board_first_looks(r->board) == fleet_healthy(r->fleet)) {
+		r->all_seen_s = (double)(mono_now().us - r->board->start.us) / 1e6;
+		log_notice(NULL, "every healthy agent was looked at",
+			   F_INT("ms", r->all_seen_s * 1000));
+	}
 	if (!listeners_boot(&r->listeners, second, &error))
 		log_error(NULL, "agents cannot boot", F_ERR(error));
 	for (int p = 0; p < r->options->servers; p++)
@@ -220,7 +226,10 @@ static bool start_player(struct run *r, const char *inoxd, GError **error)
 
 static bool print_figures(struct run *r, GError **error)
 {
-	struct report report = {.player = r->player,
+	struct report report = {.fleet = r->fleet,
+				.player = r->player,
+				.interval_s = (unsigned)r->options->interval_s,
+				.all_seen_s = r->all_seen_s,
 				.board = r->board,
 				.from = r->from,
 				.servers = (unsigned)r->options->servers};
@@ -247,16 +256,15 @@ static bool play(struct run *r, GError **error)
 
 	if (o->serve ? !write_enrolment(r, error) : !start_player(r, inoxd, error))
 		return false;
+	if (!r->player)
+		take_snapshot(r, &r->from);
 	log_notice(NULL, "the agents are there", F_INT("agents", o->plan.agents),
 		   F_INT("port", o->port), F_INT("processes", o->servers));
 	on_tick(r);
 	loop_run(r->loop);
-	if (!r->player)
-		return !r->server_ended ||
-		       inox_error_set(error, INOX_ERROR_PEER, "a serving process has ended");
 	bool ok = print_figures(r, error);
 
-	if (!player_stop(r->player) && ok)
+	if (r->player && !player_stop(r->player) && ok)
 		ok = inox_error_set(error, INOX_ERROR_PEER, "a dialer did not live to the end");
 	if (r->server_ended && ok)
 		ok = inox_error_set(error, INOX_ERROR_PEER, "a serving process has ended");
@@ -303,7 +311,7 @@ static bool start(struct run *r, GError **error)
 
 static bool run(const struct options *o, GError **error)
 {
-	struct run r = {.options = o};
+	struct run r = {.options = o, .all_seen_s = -1};
 	struct loop_signal *term = NULL, *interrupt = NULL;
 	bool ok = start(&r, error);
 

@@ -50,9 +50,9 @@ static json_t *rates(const struct report *r)
 static json_t *staleness(const struct report *r)
 {
 	const struct board *b = r->board;
-	uint32_t healthy = fleet_healthy(r->player->plan.fleet), never = 0;
+	uint32_t healthy = fleet_healthy(r->fleet), never = 0;
 	uint64_t end_ms = (r->to.at.us - b->start.us) / 1000, oldest = 0;
-	uint64_t interval_ms = r->player->plan.interval_s * 1000ull;
+	uint64_t interval_ms = r->interval_s * 1000ull;
 	struct histogram gaps = gaps_of(r);
 
 	for (uint32_t i = 0; i < healthy; i++) {
@@ -146,7 +146,7 @@ static json_t *faults_of(const struct report *r)
 		const struct player_voice *v = &r->player->voices[k];
 		uint32_t first, count;
 
-		fleet_fault_range(r->player->plan.fleet, (enum fault)k, &first, &count);
+		fleet_fault_range(r->fleet, (enum fault)k, &first, &count);
 		if (count == 0)
 			continue;
 		json_object_set_new(o, fault_table[k].name,
@@ -160,32 +160,42 @@ static json_t *faults_of(const struct report *r)
 	return o;
 }
 
-json_t *report_json(const struct report *r)
+/* What only a conductor knows. */
+static void add_player(json_t *figures, const struct report *r)
 {
-	const struct tally *t = r->to.tally;
 	const struct player *p = r->player;
 	uint64_t before = 0;
-	uint32_t agents = fleet_count(p->plan.fleet);
 
 	for (unsigned i = 0; i < p->plan.dialers; i++)
 		before += p->dialers[i].resident_before;
 	double growth = (double)r->to.dialer_bytes - (double)before;
-
-	return json_pack(
-		"{s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:f, s:I, s:f, s:i, s:o, s:o, s:o, s:o, "
-		"s:o, s:I, s:I, s:I, s:I, s:I}",
-		"agents", (int)agents, "port", (int)fleet_plan(p->plan.fleet)->port, "dialers",
-		(int)p->plan.dialers, "servers", (int)r->servers, "interval_s",
-		(int)p->plan.interval_s, "rates", rates(r), "staleness", staleness(r), "spread",
-		spread(r), "dialer_bytes_per_agent", growth / agents, "dialer_bytes",
-		(json_int_t)r->to.dialer_bytes, "watch_s",
+	json_t *more = json_pack(
+		"{s:i, s:f, s:I, s:f, s:i, s:o, s:o, s:o, s:o, s:o}", "dialers",
+		(int)p->plan.dialers, "dialer_bytes_per_agent", growth / fleet_count(r->fleet),
+		"dialer_bytes", (json_int_t)r->to.dialer_bytes, "watch_s",
 		p->fed.us ? (double)(p->fed.us - p->started.us) / 1e6 : -1.0, "healthy_alive",
 		(int)p->voices[FAULT_NONE].alive, "events", events_of(p), "milestones",
 		milestones_of(p), "commands", commands_of(p), "healthy_reasons",
-		reasons_of(&p->voices[FAULT_NONE]), "faults", faults_of(r), "connections",
+		reasons_of(&p->voices[FAULT_NONE]), "faults", faults_of(r));
+
+	json_object_update_new(figures, more);
+}
+
+json_t *report_json(const struct report *r)
+{
+	const struct tally *t = r->to.tally;
+	json_t *figures = json_pack(
+		"{s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:f, s:I, s:I, s:I, s:I, s:I}", "agents",
+		(int)fleet_count(r->fleet), "port", (int)fleet_plan(r->fleet)->port, "servers",
+		(int)r->servers, "interval_s", (int)r->interval_s, "rates", rates(r), "staleness",
+		staleness(r), "spread", spread(r), "all_seen_s", r->all_seen_s, "connections",
 		(json_int_t)t->connections, "broken_handshakes", (json_int_t)t->broken_handshakes,
 		"refused_tokens", (json_int_t)t->refused_tokens, "strangers",
 		(json_int_t)t->strangers, "trapped", (json_int_t)t->trapped);
+
+	if (r->player)
+		add_player(figures, r);
+	return figures;
 }
 
 /* ---- for people */
@@ -276,38 +286,60 @@ static void print_sizing(GString *out, const json_t *figures)
 		agents_per_core(us, 300), real(figures, "dialer_bytes_per_agent"));
 }
 
-void report_print(const json_t *figures, GString *out)
+static void print_rates(GString *out, const json_t *figures)
 {
 	const json_t *rate = json_object_get(figures, "rates");
-	const json_t *stale = json_object_get(figures, "staleness");
-	const json_t *spread = json_object_get(figures, "spread");
 
+	g_string_append_printf(out, "polls            %.0f per s (%.0f looks per s) over %.1f s\n",
+			       real(rate, "polls_per_s"), real(rate, "looks_per_s"),
+			       real(rate, "seconds"));
+	if (json_object_get(figures, "dialers"))
+		g_string_append_printf(
+			out,
+			"dialer           %.1f us CPU per poll, %.1f per look; load %.2f cores "
+			"(%" G_GINT64_FORMAT " dialers)\n",
+			real(rate, "dialer_us_per_poll"), real(rate, "dialer_us_per_look"),
+			real(rate, "dialer_load"), whole(figures, "dialers"));
 	g_string_append_printf(
 		out,
-		"polls            %.0f per s (%.0f looks per s) over %.1f s\n"
-		"dialer           %.1f us CPU per poll, %.1f per look; load %.2f cores (%" G_GINT64_FORMAT
-		" dialers)\n"
 		"fleet            %.1f us CPU per poll; load %.2f cores (%" G_GINT64_FORMAT
 		" processes)\n",
-		real(rate, "polls_per_s"), real(rate, "looks_per_s"), real(rate, "seconds"),
-		real(rate, "dialer_us_per_poll"), real(rate, "dialer_us_per_look"),
-		real(rate, "dialer_load"), whole(figures, "dialers"),
 		real(rate, "fleet_us_per_poll"), real(rate, "fleet_load"),
 		whole(figures, "servers"));
+}
+
+static void print_freshness(GString *out, const json_t *figures)
+{
+	const json_t *stale = json_object_get(figures, "staleness");
+	const json_t *even = json_object_get(figures, "spread");
+
 	g_string_append_printf(
 		out,
 		"staleness        p50 %.2f s, p99 %.2f s, max %.2f s of %" G_GINT64_FORMAT
 		" healthy agents; %" G_GINT64_FORMAT " never looked at\n"
 		"lateness         %.2f %% of looks behind the interval of %" G_GINT64_FORMAT
 		" s; p99 %.2f s, max %.2f s\n"
-		"looks per second mean %.0f, max %.0f, ratio %.2f\n"
-		"memory           %.0f bytes of the dialer per agent (%.1f MB in all); watches taken "
-		"in %.2f s\n",
+		"looks per second mean %.0f, max %.0f, ratio %.2f\n",
 		real(stale, "p50_ms") / 1e3, real(stale, "p99_ms") / 1e3,
 		real(stale, "max_ms") / 1e3, whole(stale, "healthy"), whole(stale, "never"),
 		real(stale, "late_share") * 100, whole(figures, "interval_s"),
 		real(stale, "late_p99_ms") / 1e3, real(stale, "late_max_ms") / 1e3,
-		real(spread, "mean"), real(spread, "max"), real(spread, "max_to_mean"),
+		real(even, "mean"), real(even, "max"), real(even, "max_to_mean"));
+	if (real(figures, "all_seen_s") >= 0)
+		g_string_append_printf(out, "first look       at the last agent after %.2f s\n",
+				       real(figures, "all_seen_s"));
+}
+
+void report_print(const json_t *figures, GString *out)
+{
+	print_rates(out, figures);
+	print_freshness(out, figures);
+	if (!json_object_get(figures, "dialers"))
+		return;
+	g_string_append_printf(
+		out,
+		"memory           %.0f bytes of the dialer per agent (%.1f MB in all); watches "
+		"taken in %.2f s\n",
 		real(figures, "dialer_bytes_per_agent"), real(figures, "dialer_bytes") / 1e6,
 		real(figures, "watch_s"));
 	print_commands(out, json_object_get(figures, "commands"));

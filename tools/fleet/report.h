@@ -15,10 +15,12 @@ struct snapshot {
 };
 
 struct report {
-	const struct player *player;
+	struct fleet *fleet;
+	const struct player *player; /* NULL: the agents only were played */
 	const struct board *board;
 	struct snapshot from, to;
-	unsigned servers;
+	unsigned servers, interval_s;
+	double all_seen_s; /* until every healthy agent was looked at; negative: not yet */
 };
 
 void snapshot_clear(struct snapshot *s);
