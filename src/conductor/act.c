@@ -459,10 +459,15 @@ static bool act_finalize(struct act *a, GError **error)
 {
 	if (is_under_way(a, ROLE_DIALER))
 		return true;
-	if (may_send(a))
-		return send_call(a, error);
-	post_sending(a);
-	return true;
+	if (!may_send(a)) {
+		post_sending(a);
+		return true;
+	}
+	crash_point("finalize/sending");
+	bool sent = send_call(a, error);
+
+	crash_point("finalize/sent");
+	return sent;
 }
 
 /* The watch answers by itself. */

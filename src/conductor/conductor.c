@@ -351,7 +351,8 @@ struct conductor *conductor_new(struct loop *l, const struct config *conf, struc
 		ramdisk_parse_arguments(config_text(conf, OPTION_agent_kernel_append_params),
 					"[agent]kernel_append_params", error);
 
-	if (!arguments || !look_at_all(c, SPAN_SECONDS(0), error))
+	c->clean_priorities = config_clean_priorities(conf, error);
+	if (!c->clean_priorities || !arguments || !look_at_all(c, SPAN_SECONDS(0), error))
 		return NULL;
 	for (unsigned i = 0; i < c->dialer_count; i++)
 		figures_drop(c, i);
@@ -375,5 +376,6 @@ void conductor_free(struct conductor *c)
 	g_queue_clear_full(&c->sync_queue, g_free);
 	g_hash_table_unref(c->runs);
 	g_hash_table_unref(c->requests);
+	json_decref(c->clean_priorities);
 	g_free(c);
 }

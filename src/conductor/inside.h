@@ -78,6 +78,7 @@ struct conductor {
 	uint64_t next_request;
 	GQueue items;
 	struct address_pool pool;
+	json_t *clean_priorities; /* from the configuration */
 	GQueue sync_queue; /* UUIDs (char *) whose power is to be looked at */
 	unsigned syncs;    /* under way */
 };

@@ -251,6 +251,7 @@ static void read_item(struct conductor *c, const struct node *n, const struct it
 		.epoch = (uint64_t)n->boot_epoch,
 		.turn = item->turn,
 		.automated_clean = config_bool(c->config, OPTION_conductor_automated_clean),
+		.clean_priorities = c->clean_priorities,
 		.limits = {.callback_s = config_patience(c->config,
 							 OPTION_conductor_deploy_callback_timeout),
 			   .clean_callback_s = config_patience(

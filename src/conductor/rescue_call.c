@@ -10,14 +10,15 @@
 char *rescue_hash(const char *password, bool sha512, GError **error)
 {
 	char salt[CRYPT_GENSALT_OUTPUT_SIZE];
-	struct crypt_data *data = g_new0(struct crypt_data, 1);
-	char *hash = NULL;
-
+	struct crypt_data *work = g_new0(struct crypt_data, 1);
 	/* NULL: libcrypt asks the system for the random bytes of the salt. */
-	if (crypt_gensalt_rn(sha512 ? "$6$" : "$5$", 0, NULL, 0, salt, sizeof(salt)))
-		hash = g_strdup(crypt_rn(password, salt, data, (int)sizeof(*data)));
-	explicit_bzero(data, sizeof(*data));
-	g_free(data);
+	const char *made = crypt_gensalt_rn(sha512 ? "$6$" : "$5$", 0, NULL, 0, salt, sizeof(salt))
+				   ? crypt_rn(password, salt, work, (int)sizeof(*work))
+				   : NULL;
+	char *hash = g_strdup(made);
+
+	explicit_bzero(work, sizeof(*work));
+	g_free(work);
 	if (!hash)
 		inox_error_set(error, INOX_ERROR_INVALID, "the rescue password cannot be hashed");
 	return hash;

@@ -7,12 +7,14 @@
 
 #include "errors.h"
 #include "ini.h"
+#include "jsons.h"
 #include "limit.h"
 #include "option.h"
 #include "rules.h"
 
 #define DEFAULT_PATH  "/etc/inox/inox.conf"
 #define PROBLEMS_MOST 50
+#define PRIORITY_MOST 1000000
 
 /* Other spellings of an option. */
 static const struct alias {
@@ -342,6 +344,50 @@ unsigned config_patience(const struct config *c, enum config_option o)
 	int64_t us = config_span(c, o).us;
 
 	return us == 0 ? G_MAXUINT : (unsigned)(us / 1000000);
+}
+
+static bool add_override(json_t *priorities, const char *word, GError **error)
+{
+	const char *dot = strchr(word, '.'), *colon = strrchr(word, ':');
+	gint64 number;
+
+	if (!dot || dot == word || !colon || colon <= dot + 1 ||
+	    !g_ascii_string_to_signed(colon + 1, 10, 0, PRIORITY_MOST, &number, NULL))
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"`%s` is not INTERFACE.STEP:PRIORITY with a priority from 0 to "
+			"%d",
+			word, PRIORITY_MOST);
+	g_autofree char *step = g_strndup(word, (gsize)(colon - word));
+
+	json_object_set_new(priorities, step, json_integer(number));
+	return true;
+}
+
+json_t *config_clean_priorities(const struct config *c, GError **error)
+{
+	static const struct {
+		enum config_option option;
+		const char *step;
+	} rows[] = {
+		{OPTION_deploy_erase_devices_priority, "deploy.erase_devices"},
+		{OPTION_deploy_erase_devices_metadata_priority, "deploy.erase_devices_metadata"},
+		{OPTION_deploy_delete_configuration_priority, "raid.delete_configuration"},
+		{OPTION_deploy_create_configuration_priority, "raid.create_configuration"},
+	};
+	const char *const *words = config_list(c, OPTION_conductor_clean_step_priority_override);
+	g_autoptr(json_t) priorities = json_object();
+
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		const struct option_value *v = get(c, rows[i].option, 1u << OPTION_KIND_INT);
+
+		if (v->text && *v->text)
+			json_object_set_new(priorities, rows[i].step, json_integer(v->number));
+	}
+	for (; *words; words++)
+		if (!add_override(priorities, *words, error))
+			return NULL;
+	return g_steal_pointer(&priorities);
 }
 
 struct span config_poll_interval(const struct config *c)

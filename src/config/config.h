@@ -6,6 +6,7 @@
 #pragma once
 
 #include <glib.h>
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "clocks.h"
@@ -48,6 +49,10 @@ const struct network *config_networks(const struct config *c, enum config_option
 
 /* Values that follow from several options. */
 struct span config_poll_interval(const struct config *c);
+/* {"deploy.erase_devices": 10}: the clean steps whose priority is configured; [conductor]
+ * clean_step_priority_override goes before [deploy].  A new reference; NULL with INVALID names the word
+ * that is not INTERFACE.STEP:PRIORITY. */
+json_t *config_clean_priorities(const struct config *c, GError **error);
 /* A SPAN that says how long to be patient, in seconds; G_MAXUINT for 0, which means for ever. */
 unsigned config_patience(const struct config *c, enum config_option o);
 const char *config_host(const struct config *c);

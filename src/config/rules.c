@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "jsons.h"
+
 struct checker {
 	const struct config *config;
 	rules_report_fn report;
@@ -175,6 +177,15 @@ static void check_kernel_arguments(struct checker *k)
 		    "ipa-api-url contradicts [agent]poll_only = true: no agent is told an API address");
 }
 
+static void check_priorities(struct checker *k)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(json_t) priorities = config_clean_priorities(k->config, &error);
+
+	if (!priorities)
+		say(k, OPTION_conductor_clean_step_priority_override, "%s", error->message);
+}
+
 void rules_check(const struct config *c, rules_report_fn report, void *ctx)
 {
 	struct checker k = {c, report, ctx};
@@ -186,4 +197,5 @@ void rules_check(const struct config *c, rules_report_fn report, void *ctx)
 	check_database(&k);
 	check_hardware_types(&k);
 	check_kernel_arguments(&k);
+	check_priorities(&k);
 }

@@ -58,6 +58,7 @@ struct event {
 	uint64_t turn;
 	struct flow_limits limits; /* zero in the API's events */
 	bool automated_clean;      /* the server's default */
+	const json_t *clean_priorities; /* {"deploy.erase_devices": 10}: before the agent's; NULL: none */
 
 	/* EVENT_VERB */
 	enum state_event verb;

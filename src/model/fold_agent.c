@@ -210,7 +210,8 @@ static bool plan_steps(const struct fold *x, json_t **ret_steps, json_t **ret_ve
 	const json_t *wanted = json_object_get(x->n->driver_internal_info, words->wanted);
 
 	if (words == &clean_words)
-		return steps_plan_cleaning(x->ev->outcome, wanted, ret_steps, ret_versions, error);
+		return steps_plan_cleaning(x->ev->outcome, wanted, x->ev->clean_priorities,
+					   ret_steps, ret_versions, error);
 	return steps_merge(x->ev->outcome, wanted, ret_steps, ret_versions, error);
 }
 

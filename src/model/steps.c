@@ -302,13 +302,26 @@ static json_t *print_wanted(GArray *list, const json_t *wanted, GError **error)
 	return g_steal_pointer(&steps);
 }
 
-bool steps_plan_cleaning(const json_t *outcome, const json_t *wanted, json_t **ret_steps,
-			 json_t **ret_versions, GError **error)
+static void apply_priorities(GArray *list, const json_t *priorities)
+{
+	for (guint i = 0; i < list->len; i++) {
+		struct step *s = &g_array_index(list, struct step, i);
+		g_autofree char *name = g_strdup_printf("%s.%s", s->interface, s->name);
+		const json_t *priority = json_object_get(priorities, name);
+
+		if (json_is_integer(priority))
+			s->priority = json_integer_value(priority);
+	}
+}
+
+bool steps_plan_cleaning(const json_t *outcome, const json_t *wanted, const json_t *priorities,
+			 json_t **ret_steps, json_t **ret_versions, GError **error)
 {
 	g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(struct step));
 
 	if (!read_offered(outcome, "clean_steps", list, error))
 		return false;
+	apply_priorities(list, priorities);
 	json_t *steps = wanted ? print_wanted(list, wanted, error) : print_automatic(list);
 
 	if (!steps)

@@ -14,11 +14,13 @@
 bool steps_merge(const json_t *outcome, const json_t *wanted, json_t **ret_steps,
 		 json_t **ret_versions, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* For clean.get_clean_steps.  `wanted` NULL: the steps with a priority, highest first.  Else the operator's
+/* For clean.get_clean_steps.  `wanted` NULL: the steps with a priority, highest first; `priorities`
+ * ({"deploy.erase_devices": 10}, or NULL) goes before what the agent says.  Else the operator's
  * clean_steps in their own order (by "order", where they have one), whatever their priority.  Each with
  * "abortable": bool beside the keys above.  Errors as above. */
-bool steps_plan_cleaning(const json_t *outcome, const json_t *wanted, json_t **ret_steps,
-			 json_t **ret_versions, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool steps_plan_cleaning(const json_t *outcome, const json_t *wanted, const json_t *priorities,
+			 json_t **ret_steps, json_t **ret_versions,
+			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* What can be said of the operator's clean_steps before an agent is there.  Error: INVALID. */
 bool steps_check_cleaning(const json_t *wanted, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -62,8 +62,8 @@ def serve_slowly(handler):
 class CrashRack:
     """A rack whose inoxd is started anew, with another point, for each deployment."""
 
-    def __init__(self, build, folder, inoxd):
-        self.rack = ProcessRack(build, folder, inoxd, (63, 1))
+    def __init__(self, build, folder, inoxd, network=(63, 1)):
+        self.rack = ProcessRack(build, folder, inoxd, network)
         self.machine = self.rack.add_machine()
         self.rack.enrol(self.machine)
         self.rack.images.behave["/image.raw"] = serve_slowly
@@ -183,3 +183,36 @@ def test_supervisor_killed_in(crash_rack, phase):
     wait_until(lambda: not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in children), 10)
     crash_rack.restart()
     crash_rack.end()
+
+
+RESCUE_POINTS = [f"{operation.lower()}/{phase}{suffix}" for operation in ("RESCUE", "UNRESCUE")
+                 for phase in phases_of(operation)[1:] for suffix in ("", "/acted")]
+RESCUE_POINTS += ["finalize/sending", "finalize/sent"]
+RESCUE_SHORT = ["rescue/claim/acted", "rescue/finalize", "finalize/sent", "rescue/withdraw/acted", "unrescue/boot disk"]
+
+
+@pytest.fixture(scope="module")
+def rescue_rack(build, module_folder, module_inoxd):
+    """One whose machine runs an instance."""
+    made = CrashRack(build, module_folder / "rescue", module_inoxd, (63, 2))
+    made.begin()
+    made.rack.wait_state("n1", "active", 120)
+    wait_until(made.machine.instance_is_up, 20)
+    yield made
+    made.rack.stop()
+
+
+@pytest.mark.parametrize("point", RESCUE_POINTS if LONG else RESCUE_SHORT)
+def test_conductor_killed_in_a_rescue_at(rescue_rack, point):
+    rack, root = rescue_rack.rack, rescue_rack.machine.sysroot
+    rescue_rack.restart(f"conductor:{point}")
+    (root / "instance-booted").unlink()
+    node = rack.provision("n1", "rescue", "rescue", 120, rescue_password="kept by nobody")
+    assert node["last_error"] is None and node["power_state"] == "power on" and rack.published() == []
+    assert "rescue_password" not in node["instance_info"]
+    assert (root / "etc/ipa-rescue-config/ipa-rescue-password").read_text().startswith("$5$")
+    node = rack.provision("n1", "unrescue", "active", 120)
+    assert node["last_error"] is None and rack.published() == []
+    wait_until(rescue_rack.machine.instance_is_up, 20)
+    if point.split("/")[1] not in PASSED_OVER:
+        assert rescue_rack.was_killed("conductor"), "the conductor was not killed: there is no such point"

@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 		json_decref(steps);
 		json_decref(versions);
 	}
-	if (steps_plan_cleaning(outcome, NULL, &steps, &versions, NULL)) {
+	if (steps_plan_cleaning(outcome, NULL, NULL, &steps, &versions, NULL)) {
 		g_assert_cmpuint(json_array_size(steps), <=, LIMIT_STEPS);
 		json_decref(steps);
 		json_decref(versions);

@@ -102,6 +102,31 @@ def test_the_servers_default_holds_for_nodes_that_say_nothing(build, folder, ino
         rack.stop()
 
 
+@pytest.mark.parametrize("config", [
+    {"deploy": {"erase_devices_priority": 10, "erase_devices_metadata_priority": 0}},
+    {"conductor": {"clean_step_priority_override": "deploy.erase_devices:10"}},
+])
+def test_a_full_erase_is_chosen_by_its_priority(build, folder, inoxd, config):
+    rack = ProcessRack(build, folder, inoxd, (66, 3), config=config)
+    try:
+        machine = manageable(rack, clean=True)
+        rack.provision("n1", "provide", "available")
+        assert read(machine, 0, SIZE) == bytes(SIZE)
+    finally:
+        rack.stop()
+
+
+def test_cleaning_has_a_patience_of_its_own(build, folder, inoxd):
+    rack = ProcessRack(build, folder, inoxd, (66, 4), config={"conductor": {"clean_callback_timeout": 2}})
+    try:
+        machine = manageable(rack)
+        machine.plug_in(False)
+        node = clean_fails(rack, [METADATA])
+        assert "Failed to get an answer from the agent" in node["last_error"] and node["maintenance"]
+    finally:
+        rack.stop()
+
+
 def test_undeploy_cleans_at_its_end(rack):
     machine = manageable(rack, clean=True)
     rack.call("PATCH", "/v1/nodes/n1", [{"op": "add", "path": "/properties/root_device",

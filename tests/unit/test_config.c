@@ -4,6 +4,7 @@
 
 #include "config.h"
 #include "errors.h"
+#include "jsons.h"
 #include "role.h"
 
 static struct config *parse(const char *text, GError **error)
@@ -61,6 +62,27 @@ static void test_values(void)
 	g_assert_cmpstr(config_host(c), ==, "a # b");
 }
 
+static void test_clean_priorities(void)
+{
+	g_autoptr(config) defaults = config_new_defaults();
+	g_autoptr(json_t) none = config_clean_priorities(defaults, NULL);
+	g_autoptr(config) c = parse("[deploy]\nerase_devices_priority = 10\n"
+				    "erase_devices_metadata_priority = 0\n"
+				    "[conductor]\nclean_step_priority_override = "
+				    "deploy.erase_devices:20, bios.reset:3\n",
+				    NULL);
+	g_autoptr(json_t) some = config_clean_priorities(c, NULL);
+	g_autoptr(json_t) expected = json_pack("{s:i, s:i, s:i}", "deploy.erase_devices", 20,
+					       "deploy.erase_devices_metadata", 0, "bios.reset", 3);
+
+	g_assert_cmpuint(json_object_size(none), ==, 0);
+	g_assert_true(json_equal(some, expected));
+	g_assert_cmpuint(config_patience(c, OPTION_conductor_clean_callback_timeout), ==, 1800);
+	c = parse("[conductor]\nclean_callback_timeout = 0\n", NULL);
+	g_assert_cmpuint(config_patience(c, OPTION_conductor_clean_callback_timeout), ==,
+			 G_MAXUINT);
+}
+
 static const struct bad {
 	const char *text, *sentence;
 } bad_table[] = {
@@ -115,6 +137,15 @@ static const struct bad {
 	{"[agent]\npoll_only = true\nkernel_append_params = ipa-api-url=http://x\n",
 	 "inox.conf:3: [agent]kernel_append_params: ipa-api-url contradicts [agent]poll_only = "
 	 "true: no agent is told an API address"},
+	{"[conductor]\nclean_step_priority_override = deploy.erase_devices\n",
+	 "inox.conf:2: [conductor]clean_step_priority_override: `deploy.erase_devices` is not "
+	 "INTERFACE.STEP:PRIORITY with a priority from 0 to 1000000"},
+	{"[conductor]\nclean_step_priority_override = deploy.burn:1, erase:2\n",
+	 "inox.conf:2: [conductor]clean_step_priority_override: `erase:2` is not "
+	 "INTERFACE.STEP:PRIORITY with a priority from 0 to 1000000"},
+	{"[deploy]\nerase_devices_priority = high\n",
+	 "inox.conf:2: [deploy]erase_devices_priority = high: allowed is a whole number from 0 to "
+	 "1000000"},
 	{"[DEFAULT]\nauth_strategy = keystone\n",
 	 "inox.conf:2: [DEFAULT]auth_strategy = keystone: allowed is noauth"},
 };
@@ -249,6 +280,8 @@ int main(int argc, char **argv)
 			test_noauth);
 	g_test_add_func("/config/options of Ironic that do nothing are named in one warning",
 			test_ignored);
+	g_test_add_func("/config/priorities of clean steps come from two groups",
+			test_clean_priorities);
 	g_test_add_func("/config/a process gets the options of its role and no other", test_roles);
 	g_test_add_func("/config/the sample file holds every default", test_sample);
 	g_test_add_func("/config/a missing file and a huge file are refused", test_files);

@@ -97,7 +97,7 @@ static void test_refusals(void)
 	assert_refused(OFFER, "[{'interface': 'deploy', 'step': 'burn'}]", "deploy_steps[0]");
 }
 
-static void assert_planned(const char *wanted, const char *expected)
+static void assert_planned_with(const char *wanted, const char *priorities, const char *expected)
 {
 	g_autoptr(json_t) offer = parse_loose(
 		"{'clean_steps': {'A': [{'interface': 'deploy', 'step': 'all', 'priority': 0},"
@@ -105,10 +105,11 @@ static void assert_planned(const char *wanted, const char *expected)
 		"{'interface': 'raid', 'step': 'apply', 'priority': 10}]},"
 		"'hardware_manager_version': {'A': '1'}}");
 	g_autoptr(json_t) list = wanted ? parse_loose(wanted) : NULL;
+	g_autoptr(json_t) overrides = priorities ? parse_loose(priorities) : NULL;
 	g_autoptr(json_t) steps = NULL, versions = NULL;
 	g_autoptr(GError) error = NULL;
 
-	g_assert_true(steps_plan_cleaning(offer, list, &steps, &versions, &error));
+	g_assert_true(steps_plan_cleaning(offer, list, overrides, &steps, &versions, &error));
 	g_autofree char *got = names(steps);
 
 	g_assert_cmpstr(got, ==, expected);
@@ -118,6 +119,23 @@ static void assert_planned(const char *wanted, const char *expected)
 
 		g_assert_true(json_is_true(json_object_get(step, "abortable")) == meta);
 	}
+}
+
+static void assert_planned(const char *wanted, const char *expected)
+{
+	assert_planned_with(wanted, NULL, expected);
+}
+
+static void test_priorities(void)
+{
+	assert_planned_with(NULL, "{}", "meta apply ");
+	assert_planned_with(NULL, "{'deploy.all': 100}", "all meta apply ");
+	assert_planned_with(NULL, "{'deploy.all': 1, 'deploy.meta': 0}", "apply all ");
+	assert_planned_with(NULL, "{'raid.all': 1, 'deploy.none': 5}", "meta apply ");
+	/* An operator's list has its own order. */
+	assert_planned_with("[{'interface': 'deploy', 'step': 'meta'},"
+			    "{'interface': 'deploy', 'step': 'all'}]",
+			    "{'deploy.all': 100, 'deploy.meta': 0}", "meta all ");
 }
 
 static void test_cleaning(void)
@@ -238,6 +256,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/steps/what does not fit is refused with a reason", test_refusals);
 	g_test_add_func("/steps/cleaning runs what has a priority, or what the operator lists",
 			test_cleaning);
+	g_test_add_func(
+		"/steps/configured priorities go before the agent's, not before an operator's list",
+		test_priorities);
 	g_test_add_func("/steps/an endless list is refused", test_too_many);
 	g_test_add_func("/deployment/an image is described for the agent", test_image);
 	g_test_add_func("/deployment/images that cannot be deployed are named", test_bad_images);
