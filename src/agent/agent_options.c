@@ -222,6 +222,7 @@ static const struct {
 		(name), offsetof(struct raw_options, field), offsetof(struct agent_options, to) \
 	}
 	TRUTH("ipa-debug", debug, debug),
+	TRUTH("ipa-ignore-bootloader-failure", ignore_bootloader, ignore_bootloader),
 	TRUTH("ipa-insecure", insecure, active.insecure),
 	TRUTH("inox-allow-tokenless-get", tokenless_get, tokenless_get),
 #undef TRUTH

@@ -36,7 +36,8 @@ struct agent_options {
 	uint64_t epoch;
 	bool has_epoch;
 	bool debug;
-	bool rescued;       /* there is the mark: the token may be gone */
+	bool rescued;           /* there is the mark: the token may be gone */
+	bool ignore_bootloader; /* a boot entry that cannot be made is no failure */
 	bool tokenless_get; /* commands may be read without a token, and never with a wrong one */
 	struct active_options active;
 	char *ignored;       /* names of ipa- arguments that mean nothing here; NULL: none */

@@ -8,6 +8,7 @@ import http.client
 import io
 import json
 import os
+import pathlib
 import re
 import shutil
 import socket
@@ -31,7 +32,10 @@ pytestmark = pytest.mark.skipif(not all(shutil.which(p) for p in ("qemu-system-x
 
 
 class Machine:
-    def __init__(self, folder, ramdisk, spawn, arguments="", devices=()):
+    def __init__(self, folder, ramdisk, spawn, arguments="", devices=(), name="machine"):
+        """Without a ramdisk it boots from its disks."""
+        folder = folder / name
+        folder.mkdir()
         self.agent_port, self.ssh_port = free_port(), free_port()
         self.console_path = folder / "console.log"
         serial, self.monitor_path = folder / "serial", folder / "monitor"
@@ -39,11 +43,11 @@ class Machine:
         nic = ["-device", "virtio-net-pci,netdev=machine", "-netdev", "hubport,hubid=1,id=machine", "-netdev",
                f"user,id=net-0,hostfwd=tcp:127.0.0.1:{self.agent_port}-:9999,"
                f"hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22", "-netdev", "hubport,hubid=1,id=wall-0,netdev=net-0"]
+        kernel = ["-kernel", ramdisk / "vmlinuz", "-initrd", ramdisk / "initrd", "-append",
+                  f"console=ttyS0 quiet panic=1 inox-transport=http ipa-agent-token={TOKEN} {arguments}"] if ramdisk else []
         self.process = spawn(
             ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-m", "512", "-display", "none",
-             "-no-reboot", "-kernel", ramdisk / "vmlinuz", "-initrd", ramdisk / "initrd", "-append",
-             f"console=ttyS0 quiet panic=1 inox-transport=http ipa-agent-token={TOKEN} {arguments}",
-             "-chardev", f"socket,id=serial,path={serial},server=on,wait=off,logfile={self.console_path}",
+             "-no-reboot", *kernel, "-chardev", f"socket,id=serial,path={serial},server=on,wait=off,logfile={self.console_path}",
              "-serial", "chardev:serial", "-qmp", f"unix:{self.monitor_path},server=on,wait=off", *nic, *devices], "qemu")
         wait_until(serial.exists)
         self.serial = socket.socket(socket.AF_UNIX)
@@ -225,3 +229,46 @@ def test_disks_are_erased_by_what_they_are(folder, ramdisk, spawn):
         assert len(set(middle[:4096])) > 200 and bytes(4096) not in middle
     machine.wait_console("(?s)command ended.*command ended", 0, 30)
     assert machine.console().count("the disk has erased itself") == 1
+
+
+OVMF = pathlib.Path("/usr/share/OVMF")
+ESP_AT = 1 << 20
+
+
+def make_uefi_disk(folder):
+    """A disk whose EFI system partition has nothing at the default path: only a boot entry can start its loader."""
+    disk, esp, loader = folder / "disk", folder / "esp", folder / "loader.efi"
+    (folder / "grub.cfg").write_text("echo the-loader-of-the-entry-runs\nsleep 600\n")
+    (folder / "BOOTX64.CSV").write_bytes("loader.efi,acme,,The loader of the test\n".encode("utf-16"))
+    with open(disk, "wb") as f:
+        f.truncate(5 << 30)
+    with open(esp, "wb") as f:
+        f.truncate(48 << 20)
+    for command in (["grub-mkimage", "-O", "x86_64-efi", "-p", "/", "-c", folder / "grub.cfg", "-o", loader, "normal", "echo", "sleep"],
+                    ["mformat", "-i", esp, "-F", "::"], ["mmd", "-i", esp, "::/EFI", "::/EFI/acme"],
+                    ["mcopy", "-i", esp, loader, folder / "BOOTX64.CSV", "::/EFI/acme/"],
+                    ["sgdisk", "-n", "1:2048:+48M", "-t", "1:ef00", disk],
+                    ["dd", f"if={esp}", f"of={disk}", "bs=1M", "seek=1", "conv=notrunc,sparse"]):
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    return disk
+
+
+@pytest.mark.skipif(not (OVMF / "OVMF_CODE_4M.fd").exists() or not all(
+    shutil.which(p) for p in ("grub-mkimage", "mformat", "sgdisk")), reason="OVMF, grub, mtools or gdisk is not installed")
+def test_a_boot_entry_is_made_that_the_firmware_boots(folder, ramdisk, spawn):
+    disk, variables = make_uefi_disk(folder), folder / "variables"
+    shutil.copy(OVMF / "OVMF_VARS_4M.fd", variables)
+    devices = ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF / 'OVMF_CODE_4M.fd'}",
+               "-drive", f"if=pflash,unit=1,format=raw,file={variables}",
+               "-drive", f"file={disk},format=raw,if=none,id=disk", "-device", "virtio-blk-pci,drive=disk"]
+    machine = Machine(folder, ramdisk, spawn, devices=devices)
+    machine.wait_agent()
+    for _ in range(2):  # the second time it replaces its own entry
+        params = {"root_uuid": "0x00000000", "target_boot_mode": "uefi"}
+        command = machine.run("image.install_bootloader", params)[1]
+        assert (command["command_status"], command["command_result"]) == ("SUCCEEDED", None), command
+    machine.wait_console(r'boot entry made" label=acme loader="\\\\EFI\\\\acme\\\\loader.efi"', 0, 30)
+    machine.run("standby.power_off", wait=False)
+    assert machine.process.popen.wait(60) == 0
+    again = Machine(folder, None, spawn, devices=devices, name="again")
+    again.wait_console("the-loader-of-the-entry-runs")
