@@ -75,6 +75,8 @@ void dialer_wait_for_slot(struct dialer *d, struct watch *w);
 /* The kind of slot that a look at this agent takes now. */
 enum slot dialer_slot_of(const struct dialer *d, const struct watch *w);
 bool dialer_may_long_poll(const struct dialer *d);
+/* That run now. */
+unsigned dialer_long_polls(const struct dialer *d);
 
 struct span dialer_command_timeout(const struct dialer *d);
 

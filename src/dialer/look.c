@@ -16,8 +16,11 @@
 #include "limit.h"
 #include "log.h"
 
-/* Between two of these the progress of the command is read. */
-#define LONG_POLL SPAN_SECONDS(3)
+/* Between two of these the progress of the command is read.  So many agents of ours can be asked to wait for the
+ * shortest time; of more each waits longer, so that a thousand steps cost no more than these. */
+#define LONG_POLL      SPAN_SECONDS(3)
+#define LONG_POLL_MOST SPAN_SECONDS(60)
+#define LONG_POLLS_FEW 256
 /* Silence after which a living agent counts as gone, and the failures that must have been seen in it. */
 #define GONE_AFTER         SPAN_SECONDS(10)
 #define GONE_FAILURES      3
@@ -231,14 +234,22 @@ static void on_list(void *ctx, const struct http_outcome *outcome);
 static void on_status(void *ctx, const struct http_outcome *outcome);
 static void on_command(void *ctx, const struct http_outcome *outcome);
 
+static struct span long_poll(const struct dialer *d)
+{
+	int64_t us = LONG_POLL.us * dialer_long_polls(d) / LONG_POLLS_FEW;
+
+	return (struct span){CLAMP(us, LONG_POLL.us, LONG_POLL_MOST.us)};
+}
+
 static void ask(struct dialer *d, struct watch *w, enum look look, const char *resource,
 		http_done_fn done)
 {
 	bool waits = look == LOOK_LONG_POLL;
 	enum slot slot = waits ? SLOT_LONG : dialer_slot_of(d, w);
-	struct span limit = waits ? LONG_POLL : dialer_command_timeout(d);
+	struct span limit = waits ? long_poll(d) : dialer_command_timeout(d);
 
-	limit.us = MIN(limit.us, slot == SLOT_DEAD ? DEAD_ANSWERS.us : ANSWERS.us);
+	if (!waits)
+		limit.us = MIN(limit.us, slot == SLOT_DEAD ? DEAD_ANSWERS.us : ANSWERS.us);
 	struct question q = {.slot = slot,
 			     .method = "GET",
 			     .resource = resource,

@@ -70,6 +70,11 @@ bool dialer_may_long_poll(const struct dialer *d)
 	return d->slots->running[SLOT_LONG] < d->slots->most[SLOT_LONG];
 }
 
+unsigned dialer_long_polls(const struct dialer *d)
+{
+	return d->slots->running[SLOT_LONG];
+}
+
 enum slot dialer_slot_of(const struct dialer *d, const struct watch *w)
 {
 	struct span watched = {(int64_t)(loop_now(d->loop).us - w->begun.us)};

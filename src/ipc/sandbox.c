@@ -17,7 +17,7 @@ static const struct {
 	rlim_t files, memory;
 } limits[ROLE_COUNT] = {
 	[ROLE_API] = {65536, RLIM_INFINITY}, [ROLE_CONDUCTOR] = {4096, RLIM_INFINITY},
-	[ROLE_DIALER] = {4096, 4 * GIB},     [ROLE_BMC] = {1024, 4 * GIB},
+	[ROLE_DIALER] = {65536, 4 * GIB},    [ROLE_BMC] = {1024, 4 * GIB},
 	[ROLE_BOOT] = {1024, 4 * GIB},       [ROLE_CONNECTOR] = {16384, GIB},
 };
 

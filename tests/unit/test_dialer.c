@@ -781,7 +781,7 @@ static void test_backlog(void)
 
 	for (unsigned before = 0; !s.late && s.requests < 3 * FINISHING;) {
 		if (s.requests != before)
-			loop_timer_arm(quiet, SPAN_SECONDS(2));
+			loop_timer_arm(quiet, SPAN_SECONDS(1));
 		before = s.requests;
 		loop_turn(s.l, true);
 	}
