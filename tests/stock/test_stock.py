@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from conftest import REPOSITORY, Answer, Process, free_port, wait_until, write_c
 sys.path.insert(0, str(REPOSITORY / "tests"))
 from rack.process_rack import MIB, Machine, make_image  # noqa: E402
 
+MEDIA_MACHINE = REPOSITORY / "tests/stock/media_machine.py"
 STOCK_VERSION = "1.82"
 DISK = 5 * 1024 * MIB  # sparse; a stock agent takes no smaller disk either
 IRONIC = shutil.which("ironic")
@@ -59,24 +61,31 @@ class Images:
 class Ironic:
     def __init__(self, folder):
         self.folder, self.port = folder, free_port()
-        for name in ("certificates", "http", "images", "logs", "masters", "tftp", "tmp"):
+        for name in ("certificates", "images", "logs", "masters", "tftp", "tmp", "bin"):
             (folder / name).mkdir()
+        self.files = Images(folder / "http")
+        # Ironic calls the program by a name under which Debian's xorriso is not installed.
+        (folder / "bin/mkisofs").write_text('#!/bin/sh\nexec xorriso -as mkisofs "$@"\n')
+        (folder / "bin/mkisofs").chmod(0o755)
         config = write_config(folder / "ironic.conf", {
             "DEFAULT": {"auth_strategy": "noauth", "rpc_transport": "none", "host": "localhost", "my_ip": "127.0.0.1",
                         "state_path": folder, "tempdir": folder / "tmp",
-                        "enabled_hardware_types": "manual-management", "enabled_deploy_interfaces": "direct",
-                        "enabled_boot_interfaces": "ipxe", "enabled_power_interfaces": "fake",
-                        "enabled_management_interfaces": "noop", "enabled_network_interfaces": "noop",
+                        "enabled_hardware_types": "manual-management,redfish", "enabled_deploy_interfaces": "direct",
+                        "enabled_boot_interfaces": "ipxe,redfish-virtual-media",
+                        "enabled_power_interfaces": "fake,redfish", "isolinux_bin": "/usr/lib/ISOLINUX/isolinux.bin",
+                        "enabled_management_interfaces": "noop,redfish", "enabled_network_interfaces": "noop",
                         "enabled_storage_interfaces": "noop", "enabled_inspect_interfaces": "no-inspect",
                         "enabled_raid_interfaces": "no-raid", "enabled_vendor_interfaces": "no-vendor",
                         "enabled_console_interfaces": "no-console", "enabled_bios_interfaces": "no-bios",
                         "enabled_rescue_interfaces": "agent,no-rescue", "default_rescue_interface": "no-rescue"},
             "oslo_concurrency": {"lock_path": folder / "tmp"},
             "database": {"connection": f"sqlite:///{folder}/ironic.sqlite"},
-            "api": {"host_ip": "127.0.0.1", "port": self.port, "api_workers": 1},
+            # A machine that boots in no time sends its first heartbeat before the conductor waits for it.
+            "api": {"host_ip": "127.0.0.1", "port": self.port, "api_workers": 1, "ramdisk_heartbeat_timeout": 20},
             "service_catalog": {"endpoint_override": f"http://127.0.0.1:{self.port}"},
             "conductor": {"automated_clean": False, "heartbeat_interval": 5, "sync_power_state_interval": 0},
-            "deploy": {"http_root": folder / "http", "http_url": "http://127.0.0.1:1"},
+            "deploy": {"http_root": folder / "http", "http_url": self.files.url},
+            "redfish": {"use_swift": False},
             "dhcp": {"dhcp_provider": "none"},
             "pxe": {"tftp_root": folder / "tftp", "images_path": folder / "images",
                     "instance_master_path": folder / "masters", "tftp_master_path": folder / "masters"},
@@ -87,7 +96,8 @@ class Ironic:
         })
         subprocess.run(["ironic-dbsync", "--config-file", str(config), "create_schema"], check=True, timeout=120,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.process = Process([IRONIC, "--config-file", config], folder / "ironic.log")
+        self.process = Process([IRONIC, "--config-file", config], folder / "ironic.log",
+                               {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"})
         self.url = f"http://127.0.0.1:{self.port}"
 
     def call(self, method, path, body=None, want=None):
@@ -137,6 +147,7 @@ def ironic(module_folder):
         yield service.wait_ready()
     finally:
         service.process.stop()
+        service.files.stop()
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +291,59 @@ def test_a_stock_conductor_rescues_through_the_agent(machine):
     assert "command=rescue.finalize_rescue" in m.process.log()
     assert m.disk_head(len(content)) == content, "the instance's disk is untouched"
     m.ironic.provision(m.name, "unrescue", "active")
+
+
+class MediaAgent:
+    """A machine with a BMC: the conductor builds an ISO of its own, with the token in it, and inserts it."""
+
+    def __init__(self, ironic, build, images, folder):
+        self.ironic, self.images, self.folder, self.name = ironic, images, folder, "media-1"
+        self.number, self.mac = 1, "52:54:00:89:00:01"
+        self.sysroot = folder / "root"
+        Machine.make_sysroot(self, self.mac, DISK)
+        state, password, described = folder / "state.json", folder / "password", folder / "machine.conf"
+        state.write_text(json.dumps({"sysroot": str(self.sysroot), "port": free_port(),
+                                     "agent": str(build / "src/agent/inox-agent")}))
+        password.write_text("correct horse\n")
+        password.chmod(0o600)
+        described.write_text("[machine]\nkind = process\nname = m1\nserial = SN0001\n"
+                             f"mac = {self.mac}\ncommand = /usr/bin/python3;{MEDIA_MACHINE};{state}\n")
+        port = free_port()
+        self.bmc = Process([build / "tools/bmc/inox-bmc", "--listen", f"127.0.0.1:{port}", "--machine", described,
+                            "--username", "admin", "--password-file", password], folder / "bmc.log")
+        self.bmc.wait_log("message=listening")
+        ironic.call("POST", "/v1/nodes", {
+            "driver": "redfish", "name": self.name, "boot_interface": "redfish-virtual-media", "driver_info": {
+                "redfish_address": f"http://127.0.0.1:{port}", "redfish_system_id": "/redfish/v1/Systems/1",
+                "redfish_username": "admin", "redfish_password": "correct horse",
+                "deploy_kernel": f"{images.url}/kernel", "deploy_ramdisk": f"{images.url}/ramdisk",
+                "kernel_append_params": f"{READS} inox-transport=http"},
+            "properties": {"cpu_arch": "x86_64", "capabilities": "boot_mode:bios"}}, want=201)
+        self.uuid = ironic.call("GET", f"/v1/nodes/{self.name}", want=200).json["uuid"]
+        ironic.call("POST", "/v1/ports", {"node_uuid": self.uuid, "address": self.mac}, want=201)
+        ironic.provision(self.name, "manage", "manageable")
+        ironic.provision(self.name, "provide", "available")
+
+
+@pytest.mark.skipif(not shutil.which("xorriso") or not os.path.exists("/usr/lib/ISOLINUX/isolinux.bin"),
+                    reason="xorriso or isolinux is not installed")
+def test_a_stock_conductor_deploys_from_virtual_media(ironic, build, images, folder, request):
+    m = MediaAgent(ironic, build, images, folder)
+    try:
+        content = make_image(seed=77)
+        Agent.set_image(m, content)
+        ironic.provision(m.name, "active", "active", 120)
+        with open(m.disk, "rb") as disk:
+            assert disk.read(len(content)) == content
+        wait_until(lambda: (m.sysroot / "instance-booted").exists(), 30, what="the instance is up")
+        cmdline = (m.sysroot / "proc/cmdline").read_text()
+        assert "boot_method=vmedia" in cmdline and "ipa-agent-token=" in cmdline
+        assert '"medium inserted"' in m.bmc.log()
+    finally:
+        report = getattr(request.node, "rep_call", None)
+        if report is None or report.failed:
+            print(f"---- bmc\n{m.bmc.log()[-9000:]}\n---- ironic\n{ironic.process.log()[-12000:]}")
+        m.bmc.stop()
 
 
 def test_what_the_agent_says_of_a_failure_is_the_conductors_last_error(machine):
