@@ -25,6 +25,7 @@ from rack.process_rack import ProcessRack, agents_running, make_image  # noqa: E
 from rack.secret_watch import forms  # noqa: E402
 
 IMAGE = make_image()
+PASSWORD = "three herons at the weir"
 REFUSED = "Invalid or missing agent token received."
 METADATA = {"interface": "deploy", "step": "erase_devices_metadata"}
 ERASE = {"interface": "deploy", "step": "erase_devices"}
@@ -57,7 +58,7 @@ class Site:
         self.rack.set_image("n1", IMAGE)
 
     def tokens(self):
-        self.rack.secrets.note_machines([self.machine.folder])
+        self.rack.secrets.note_machines()
         return self.rack.secrets.tokens()
 
     def row(self):
@@ -147,6 +148,19 @@ def test_the_token_dies_with_a_cleaning(site, way):
     s.settle()
     s.check_dead()
     assert len(s.tokens()) == 2
+
+
+@pytest.mark.parametrize("way", ("passive", "active", "lookup"))
+def test_the_token_dies_with_a_rescue_and_with_its_end(site, way):
+    s = site(way)
+    s.rack.provision("n1", "active", "active", 90)
+    for verb, state, more in (("rescue", "rescue", {"rescue_password": PASSWORD}), ("unrescue", "active", {})):
+        before = len(s.tokens())
+        s.rack.provision("n1", verb, state, 90, **more)
+        if verb == "rescue":
+            assert len(s.tokens()) == before + 1
+        s.check_dead()
+    assert PASSWORD in s.rack.secrets.secrets, "the search at the end looks for it"
 
 
 def published_token(rack):
@@ -337,7 +351,7 @@ def sample_a_process(s, words, environment):
     with subprocess.Popen(["sh", "-c", "read line", *words], stdin=subprocess.PIPE,
                           env={**os.environ, **environment}) as child:
         s.rack.secrets.sampled_at = 0
-        s.rack.secrets.sample_processes()
+        s.rack.secrets.sample()
         child.stdin.close()
 
 

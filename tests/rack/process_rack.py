@@ -203,6 +203,7 @@ class ProcessRack:
     def add_machine(self, **options):
         machine = Machine(self, len(self.machines) + 1, **options)
         self.machines.append(machine)
+        self.secrets.machines.append(machine.folder)
         return machine
 
     # ---- the API, tried again while its process is being restarted
@@ -210,7 +211,7 @@ class ProcessRack:
         end = time.monotonic() + seconds
         self.secrets.note_request(body)
         while True:
-            self.secrets.sample_processes()
+            self.secrets.sample()
             try:
                 answer = self.inoxd.api(method, path, body)
                 self.secrets.note_answer(answer.text)
@@ -289,7 +290,7 @@ class ProcessRack:
             machine.stop()
         self.images.stop()
         self.files.stop()
-        self.secrets.note_machines([m.folder for m in self.machines])
+        self.secrets.note_machines()
         self.secrets.check()
 
 

@@ -18,7 +18,7 @@ SCAN_MOST = 64 * 1024 * 1024  # disks are larger, and sparse
 # Where secrets live on purpose, by the path below the rack's folder.
 KEEPS = re.compile(
     r"/(password[^/]*|machine-\d+/received(-by-kernel)?|sealing\.key|(etc/inox|run/inox)/agent-token|run/inox/agent\.pem"
-    r"|etc/ironic-python-agent\.d/inox\.conf|http/once/[^/]+/(token\.img|boot\.iso))$"
+    r"|etc/ipa-rescue-config/ipa-rescue-password|etc/ironic-python-agent\.d/inox\.conf|http/once/[^/]+/(token\.img|boot\.iso))$"
     r"|/(kept\.iso|extracted)$")  # what tests take out of a boot
 # ... and of a token that the node's settings ask to be a kernel argument.
 KEEPS_ARGUMENT = re.compile(r"/(root/proc/cmdline|http/once/[^/]+/[^/]+\.ipxe)$")
@@ -35,6 +35,14 @@ def forms(text):
     """The bytes under which a secret may turn up."""
     return {text.encode(), urllib.parse.quote(text, safe="").encode(), text.encode().hex().encode(),
             json.dumps(text)[1:-1].encode(), *_base64_cores(text)}
+
+
+def _words(path):
+    """Of a file that may go at any time."""
+    try:
+        return path.read_text().split()
+    except FileNotFoundError:
+        return []
 
 
 def _descendants():
@@ -63,6 +71,7 @@ class SecretWatch:
         self.answers = set()
         self.processes = {}  # what /proc showed -> where
         self.sampled_at = 0.0
+        self.machines = []  # their folders
 
     def add(self, text, what):
         if text and len(text) >= 6:
@@ -85,10 +94,11 @@ class SecretWatch:
     def note_answer(self, text):
         self.answers.add(text)
 
-    def sample_processes(self):
+    def sample(self):
         if time.monotonic() < self.sampled_at + SAMPLE_EVERY_S:
             return
         self.sampled_at = time.monotonic()
+        self.note_machines()
         for pid in _descendants():
             for name in ("cmdline", "environ"):
                 try:
@@ -97,16 +107,17 @@ class SecretWatch:
                     continue
                 self.processes.setdefault(shown, f"{name} of process {pid}")
 
-    def note_machines(self, folders):
-        """The tokens that the machines received, by the boot data of each boot or at a look-up."""
-        for folder in folders:
+    def note_machines(self):
+        """The tokens that the machines received, by the boot data of each boot or at a look-up.  An agent that has done its work
+        takes what it kept away."""
+        for folder in self.machines:
             for path in (folder / "received", folder / "root/run/inox/agent-token",
                          folder / "root/etc/inox/agent-token"):
-                if path.exists():
-                    for token in path.read_text().split():
-                        self.add(token, TOKEN)
-            kernel = folder / "received-by-kernel"
-            for token in kernel.read_text().split() if kernel.exists() else []:
+                for token in _words(path):
+                    self.add(token, TOKEN)
+            for hashed in _words(folder / "root/etc/ipa-rescue-config/ipa-rescue-password"):
+                self.add(hashed, "hash of the rescue password")
+            for token in _words(folder / "received-by-kernel"):
                 self.add(token, TOKEN_ARGUMENT)
 
     def files(self):
