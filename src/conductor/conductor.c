@@ -9,6 +9,8 @@
 #include "ramdisk.h"
 
 #define POKES_PER_TURN 256
+#define ITEMS_MOST     4096
+#define DRAINS_MOST    16
 /* A node that moves is looked at in each n-th sweep only: reading thousands of rows that wait for
  * something costs more than it finds. */
 #define SWEEPS_PER_LOOK 5
@@ -63,6 +65,9 @@ static void on_drain(void *ctx)
 	struct conductor *c = ctx;
 
 	conductor_drain(c);
+	/* A slow store must be waited for, not be outrun by what the workers say. */
+	for (unsigned i = 0; i < DRAINS_MOST && c->items.length > ITEMS_MOST; i++)
+		conductor_drain(c);
 	if (!g_queue_is_empty(&c->items))
 		loop_timer_arm(c->drain_timer, SPAN_MS(0));
 }

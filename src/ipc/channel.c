@@ -10,6 +10,10 @@
 #include "limit.h"
 
 #define READ_CHUNK (64 * 1024)
+/* While frames are left over, more than this is not read: it stays with the sender, who sees it
+ * (channel_queued_bytes). */
+#define READ_AHEAD_MOST (1024 * 1024)
+#define READS_PER_TURN  16
 /* Frames handled in one turn: a chatty worker does not starve the timers. */
 #define FRAMES_PER_TURN 64
 /* A worker that was taken over could fill our table of descriptors. */
@@ -26,6 +30,7 @@ struct channel {
 	channel_closed_fn on_closed;
 	void *ctx;
 	unsigned busy; /* callbacks on the stack */
+	bool left_over; /* frames of the last turn */
 	bool freed, dead;
 };
 
@@ -152,7 +157,8 @@ static void handle_frames(struct channel *c, GError **error)
 	while (n < FRAMES_PER_TURN && !c->freed && !c->dead && handle_frame(c, error))
 		n++;
 	drop_used(c->in, &c->in_used);
-	if (n == FRAMES_PER_TURN && !c->freed && !c->dead)
+	c->left_over = n == FRAMES_PER_TURN;
+	if (c->left_over && !c->freed && !c->dead)
 		loop_timer_arm(c->again, SPAN_MS(0));
 }
 
@@ -185,10 +191,14 @@ static void on_ready(void *ctx, bool readable, bool writable)
 	c->busy++;
 	if (writable)
 		(void)flush(c, &error);
-	if (readable)
-		while (!error && !end && receive(c, &error, &end))
-			;
+	if (readable && !(c->left_over && c->in->len > READ_AHEAD_MOST))
+		for (unsigned i = 0; i < READS_PER_TURN && !error && !end; i++)
+			if (!receive(c, &error, &end))
+				break;
 	if (!error || end)
+		handle_frames(c, &error);
+	/* What was said before the end counts. */
+	while (end && !error && c->left_over && !c->freed && !c->dead)
 		handle_frames(c, &error);
 	if (error || end)
 		channel_die(c, error);

@@ -116,6 +116,75 @@ static void test_channel(void)
 	close(pipe_fds[1]);
 }
 
+#define FLOOD 100000u
+
+struct flood {
+	struct loop *l;
+	struct channel *from;
+	unsigned received;
+	size_t frame, ahead_most;
+	bool closed;
+};
+
+static void on_flood(void *ctx, struct message *m, int fd)
+{
+	struct flood *f = ctx;
+
+	(void)fd;
+	/* In order, and nothing twice. */
+	g_assert_cmpuint(m->agent_gone.epoch, ==, f->received);
+	f->received++;
+	if (!f->from)
+		return;
+	/* What left the sender and was not handled yet. */
+	size_t ahead = (FLOOD - f->received) * f->frame - channel_queued_bytes(f->from);
+
+	f->ahead_most = MAX(f->ahead_most, ahead);
+}
+
+static void on_flood_end(void *ctx, const GError *error)
+{
+	struct flood *f = ctx;
+
+	(void)error;
+	f->closed = true;
+}
+
+/* A sender of a hundred thousand messages, and a reader that takes 64 in a turn. */
+static void test_flood(void)
+{
+	g_autoptr(loop) l = loop_new();
+	g_autofree char *reason = g_strnfill(200, 'r');
+	struct message m = {.type = MESSAGE_agent_gone};
+	struct flood f = {.l = l};
+	int fds[2];
+
+	g_assert_true(channel_pair(fds, NULL));
+	f.from = channel_new(l, fds[0], on_flood, on_flood_end, &f);
+	struct channel *to = channel_new(l, fds[1], on_flood, on_flood_end, &f);
+	g_autoptr(GByteArray) one = g_byte_array_new();
+
+	m.agent_gone.node = uuid_new();
+	m.agent_gone.reason = reason;
+	g_assert_true(message_encode(&m, one, NULL));
+	f.frame = one->len;
+	for (unsigned i = 0; i < FLOOD; i++) {
+		m.agent_gone.epoch = i;
+		g_assert_true(channel_send(f.from, &m, NULL));
+	}
+	while (f.received < FLOOD / 2)
+		loop_turn(l, true);
+	g_assert_cmpuint(f.ahead_most, <, 4 * 1024 * 1024);
+	/* The sender ends in the middle: what had left it arrives. */
+	size_t left = channel_queued_bytes(f.from);
+
+	channel_free(g_steal_pointer(&f.from));
+	while (!f.closed)
+		loop_turn(l, true);
+	g_assert_cmpuint(f.received + (left + f.frame - 1) / f.frame, ==, FLOOD);
+	channel_free(to);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -124,5 +193,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/message/a text over its limit is not sent", test_over_limit);
 	g_test_add_func("/channel/large messages and descriptors arrive whole and in order",
 			test_channel);
+	g_test_add_func("/channel/a slow reader is not flooded, and what left the sender arrives",
+			test_flood);
 	return g_test_run();
 }
