@@ -20,7 +20,7 @@ import time
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from conftest import REPOSITORY, wait_until  # noqa: E402
+from conftest import REPOSITORY, free_port, wait_until  # noqa: E402
 from rack.process_rack import MIB, ProcessRack, make_image  # noqa: E402
 
 LONG = os.environ.get("INOX_CRASH") == "long"
@@ -62,10 +62,13 @@ def serve_slowly(handler):
 class CrashRack:
     """A rack whose inoxd is started anew, with another point, for each deployment."""
 
-    def __init__(self, build, folder, inoxd, network=(63, 1)):
-        self.rack = ProcessRack(build, folder, inoxd, network)
+    def __init__(self, build, folder, inoxd, network=(63, 1), mode="passive"):
+        port = free_port()
+        self.rack = ProcessRack(build, folder, inoxd, network, {
+            "agent": {"poll_only": mode != "active"}, "api": {"port": port},
+            "service_catalog": {"endpoint_override": f"http://127.0.0.1:{port}"}})
         self.machine = self.rack.add_machine()
-        self.rack.enrol(self.machine)
+        self.rack.enrol(self.machine, **({"boot_interface": "redfish-virtual-media"} if mode == "media" else {}))
         self.rack.images.behave["/image.raw"] = serve_slowly
 
     def restart(self, point=None):
@@ -120,6 +123,44 @@ def test_conductor_killed_at(crash_rack, point):
     # A phase that this deployment passes over has no boundary to be killed at.
     if point.split("/")[1] not in PASSED_OVER:
         assert crash_rack.was_killed("conductor"), "the conductor was not killed: there is no such point"
+
+
+@pytest.fixture(scope="module")
+def active_rack(build, module_folder, module_inoxd):
+    (module_folder / "active").mkdir()
+    made = CrashRack(build, module_folder / "active", module_inoxd, (63, 5), "active")
+    yield made
+    made.rack.stop()
+
+
+@pytest.fixture(scope="module")
+def media_rack(build, module_folder, module_inoxd):
+    (module_folder / "media").mkdir()
+    made = CrashRack(build, module_folder / "media", module_inoxd, (63, 6), "media")
+    yield made
+    made.rack.stop()
+
+
+ACTIVE_SHORT = ["deploy/first contact/acted", "step/sent"]
+MEDIA_SHORT = ["deploy/insert media/acted", "deploy/first contact", "deploy/eject media/acted"]
+
+
+@pytest.mark.parametrize("point", CONDUCTOR_POINTS if LONG else ACTIVE_SHORT)
+def test_conductor_of_an_active_node_killed_at(active_rack, point):
+    active_rack.restart(f"conductor:{point}")
+    active_rack.begin()
+    active_rack.end()
+    if point.split("/")[1] not in PASSED_OVER:
+        assert active_rack.was_killed("conductor"), "the conductor was not killed: there is no such point"
+
+
+@pytest.mark.parametrize("point", CONDUCTOR_POINTS if LONG else MEDIA_SHORT)
+def test_conductor_of_a_node_with_virtual_media_killed_at(media_rack, point):
+    media_rack.restart(f"conductor:{point}")
+    media_rack.begin()
+    media_rack.end()
+    if point.split("/")[1] not in ("clear", "boot device"):
+        assert media_rack.was_killed("conductor"), "the conductor was not killed: there is no such point"
 
 
 CLEAN_POINTS = [f"clean/{phase}{suffix}" for phase in CLEAN_PHASES[1:] for suffix in ("", "/acted")]

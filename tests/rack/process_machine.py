@@ -142,10 +142,10 @@ def fresh_rescue_folder(sysroot):
 
 
 def run_agent(argv, sysroot):
-    """The machine is up as long as its agent is, which the ramdisk's init starts again in the same boot when it
-    was killed; or, once it is rescued, until somebody switches it off."""
-    ended = -1
-    while ended < 0:
+    """The machine is up until its agent ends well; one that fails or is killed is started again in the same boot, as
+    the ramdisk's init does.  A rescued machine is up until somebody switches it off."""
+    ended = None
+    while ended != 0:
         agent = os.fork()
         if agent == 0:
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -153,8 +153,7 @@ def run_agent(argv, sysroot):
         ended = os.waitstatus_to_exitcode(os.waitpid(agent, 0)[1])
         if (sysroot / "etc/.rescued").exists():
             signal.pause()
-        time.sleep(0.2 if ended < 0 else 0)
-    sys.exit(ended != 0)
+        time.sleep(0.2 if ended else 0)
 
 
 def boot_disk(state):
