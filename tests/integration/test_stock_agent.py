@@ -3,6 +3,7 @@ show that the peer is like it, and then inoxd deploys and cleans with it.
 """
 import hashlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -336,6 +337,47 @@ def test_cleaning_and_a_clean_step_that_fails(make_rack):
     assert node["last_error"] is None and machine.disk_head(4096) == bytes(4096)
     error = fail(rack, "clean", "clean failed", clean_steps=[metadata, {"interface": "deploy", "step": "erase_devices"}])
     assert "erase_devices failed" in error and "the drive is frozen" in error
+
+
+@pytest.mark.parametrize("version", ["12.0.0", "9.4.3"])
+def test_rescue(make_rack, version):
+    rack = make_rack()
+    machine = enrol(rack, oddities={"version": version})
+    check_deployed(rack, machine, rack.provision("n1", "active", "active", 90))
+    (machine.sysroot / "instance-booted").unlink()
+    node = rack.provision("n1", "rescue", "rescue", 90, rescue_password="a plain password")
+    assert node["last_error"] is None
+    stored = (machine.sysroot / "etc/ipa-rescue-config/ipa-rescue-password").read_text()
+    assert stored.startswith("$") and "plain" not in stored
+    assert machine.disk_head(len(IMAGE))[512:] == IMAGE[512:]
+    rack.provision("n1", "unrescue", "active", 90)
+    wait_until(machine.instance_is_up, 10)
+
+
+# ---- the real one, if there is one
+
+@pytest.mark.skipif(not os.environ.get("INOX_IPA"), reason="INOX_IPA names no ironic-python-agent (doc/stock-partners.md)")
+def test_the_real_agent_answers_as_recorded(folder, spawn):
+    """Reads and refusals only: nothing is written, and no step runs."""
+    port = free_port()
+    (folder / "ipa.conf").write_text(f"[DEFAULT]\nagent_token = {TOKEN}\nlisten_host = 127.0.0.1\n"
+                                     f"listen_port = {port}\n")
+    agent = spawn([os.environ["INOX_IPA"], "--config-file", folder / "ipa.conf"], "ipa")
+
+    def listens():
+        assert agent.popen.poll() is None, agent.log()[-4000:]
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", port)) == 0
+    wait_until(listens, 120, what="the agent listens")
+    for name in ("001-root", "002-v1", "003-v1-no-slash", "004-status", "006-status-slash", "007-status-post",
+                 "009-not-found", "010-commands-no-token", "011-commands-wrong-token", "012-commands-empty",
+                 "014-command-unknown-id", "016-run-no-token", "023-run-malformed-json", "033-run-unknown-extension",
+                 "034-run-unknown-command", "035-run-no-dot"):
+        capture = Capture(REPOSITORY / f"tests/data/agent-captures/{name}.http")
+        status, headers, body, closes = replay(port, capture, {})
+        assert status == capture.status_line, name
+        if capture.body.startswith("{"):
+            assert shape(json.loads(body)) == shape(json.loads(capture.body)), name
 
 
 # ---- active mode
