@@ -10,6 +10,7 @@
 #include "errors.h"
 #include "fetch_parse.h"
 #include "limit.h"
+#include "virtual_media.h"
 
 #define TOKEN_LEAST  32
 #define TOKEN_MOST   256
@@ -126,14 +127,41 @@ static char *list_ignored(GHashTable *words)
 	return text->len > 0 ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
 }
 
+/* [DEFAULT] of a configuration file; `name` is for the sentence. */
+static bool take_config(struct raw_options *raw, const char *text, size_t length, const char *name,
+			GError **error)
+{
+	g_autoptr(GKeyFile) file = g_key_file_new();
+	g_autoptr(GError) reason = NULL;
+
+	if (!g_key_file_load_from_data(file, text, length, G_KEY_FILE_NONE, &reason))
+		return inox_error_set(error, INOX_ERROR_INVALID, "cannot read %s: %s", name,
+				      reason->message);
+	for (size_t i = 0; i < G_N_ELEMENTS(declared); i++) {
+		char *value = declared[i].key ? g_key_file_get_string(file, CONFIG_GROUP,
+								      declared[i].key, NULL)
+					      : NULL;
+
+		if (value)
+			raw_set(raw, i, g_strstrip(value));
+		secret_wipe_text(value);
+	}
+	return true;
+}
+
 /* A machine without /proc/cmdline has no kernel arguments. */
-static void read_cmdline(struct raw_options *raw, const char *root, char **ret_ignored)
+static bool read_cmdline(struct raw_options *raw, const char *root, char **ret_ignored,
+			 GError **error)
 {
 	g_autofree char *path = g_build_filename(root, "proc/cmdline", NULL);
 	char *text = read_file(path, NULL);
 	g_autoptr(GHashTable) words = agent_options_split(text ? text : "");
 
 	secret_wipe_text(text);
+	g_autoptr(GPtrArray) configurations = virtual_media_read(root, words, error);
+
+	if (!configurations)
+		return false;
 	*ret_ignored = list_ignored(words);
 	for (size_t i = 0; i < G_N_ELEMENTS(declared); i++) {
 		const char *value =
@@ -142,26 +170,23 @@ static void read_cmdline(struct raw_options *raw, const char *root, char **ret_i
 		if (value)
 			raw_set(raw, i, value);
 	}
+	for (guint i = 0; i < configurations->len; i++) {
+		const char *content = configurations->pdata[i];
+
+		if (!take_config(raw, content, strlen(content), "a file of the virtual media",
+				 error))
+			return false;
+	}
+	return true;
 }
 
 static bool read_config(struct raw_options *raw, const char *path, GError **error)
 {
-	g_autoptr(GKeyFile) file = g_key_file_new();
-	g_autoptr(GError) reason = NULL;
+	char *text = read_file(path, error);
+	bool good = text && take_config(raw, text, strlen(text), path, error);
 
-	if (!g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &reason))
-		return inox_error_set(error, INOX_ERROR_INVALID, "cannot read %s: %s", path,
-				      reason->message);
-	for (size_t i = 0; i < G_N_ELEMENTS(declared); i++) {
-		g_autofree char *value =
-			declared[i].key
-				? g_key_file_get_string(file, CONFIG_GROUP, declared[i].key, NULL)
-				: NULL;
-
-		if (value)
-			raw_set(raw, i, g_strstrip(value));
-	}
-	return true;
+	secret_wipe_text(text);
+	return good;
 }
 
 bool agent_options_is_token(const char *text, size_t length)
@@ -466,8 +491,8 @@ bool agent_options_read(struct agent_options *o, int argc, char **argv, GError *
 				      argv[1]);
 	read.root = plain_root(root);
 	read.rescued = is_rescued(read.root);
-	read_cmdline(&raw, read.root, &read.ignored);
-	if ((config && !read_config(&raw, config, error)) ||
+	if (!read_cmdline(&raw, read.root, &read.ignored, error) ||
+	    (config && !read_config(&raw, config, error)) ||
 	    !read_token(&read, &raw, token_file, error) || !parse_scalars(&read, &raw, error) ||
 	    !parse_active(&read.active, &raw, error) || !parse_listen(&read, &raw, listen, error) ||
 	    !parse_transport(&read, &raw, error) || !parse_identity(&read, &raw, error) ||

@@ -22,6 +22,7 @@ import pytest
 from conftest import REPOSITORY, free_port, wait_until
 
 TOKEN = "t" * 43
+CD_TOKEN = "d" * 43
 PASSWORD = "open sesame"
 # crypt(3) of the password
 HASH = "$6$inoxtest$DvJU9mmnutoVzPfQ5nvkmuzmJuRgg65uFHP8Bvv65X.ulNTCBN.rdundLMK3hQK4BKfymSXoyOmZ7Udh26wpC0"
@@ -96,8 +97,8 @@ class Machine:
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
 
-    def run(self, name, params=None, wait=True):
-        return self.ask("POST", f"/v1/commands/?agent_token={TOKEN}&wait={str(wait).lower()}",
+    def run(self, name, params=None, wait=True, token=TOKEN):
+        return self.ask("POST", f"/v1/commands/?agent_token={token}&wait={str(wait).lower()}",
                         {"name": name, "params": params or {}})
 
     def agent_answers(self):
@@ -229,6 +230,30 @@ def test_disks_are_erased_by_what_they_are(folder, ramdisk, spawn):
         assert len(set(middle[:4096])) > 200 and bytes(4096) not in middle
     machine.wait_console("(?s)command ended.*command ended", 0, 30)
     assert machine.console().count("the disk has erased itself") == 1
+
+
+@pytest.mark.skipif(not shutil.which("xorriso"), reason="xorriso is not installed")
+def test_settings_and_token_come_from_a_cd(folder, ramdisk, spawn):
+    """As a stock conductor makes it: the label, the folders, and a certificate beside the configuration."""
+    tree, iso = folder / "tree", folder / "cd.iso"
+    for name, text in (("etc/ironic-python-agent.d/10-a.conf", f"[DEFAULT]\nagent_token = {'c' * 43}\ncafile = /x\n"),
+                       ("etc/ironic-python-agent.d/20-b.conf", f"[DEFAULT]\nagent_token = {CD_TOKEN}\nlisten_port = 9999\n"),
+                       ("etc/ironic-python-agent/ironic.crt", "a certificate\n")):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-V", "config-2", "-R", "-J", "-o", iso, tree], check=True, timeout=60,
+                   capture_output=True)
+    machine = Machine(folder, ramdisk, spawn, "boot_method=vmedia ipa-listen-port=1", [
+        "-device", "virtio-scsi-pci", "-drive", f"file={iso},if=none,media=cdrom,format=raw,id=cd", "-device", "scsi-cd,drive=cd"])
+    machine.wait_agent()
+    # The configuration goes before the kernel command line, and a later file before an earlier one.
+    assert machine.run("standby.sync")[0] == 401
+    assert machine.run("standby.sync", token="c" * 43)[0] == 401
+    assert machine.run("standby.sync", token=CD_TOKEN)[0] == 200
+    assert machine.run("rescue.finalize_rescue", {"rescue_password": HASH, "hashed": True}, token=CD_TOKEN)[0] == 200
+    machine.wait_console("rescue login: $", 0, 60)
+    done = machine.ssh("cat /etc/ironic-python-agent/ironic.crt; grep -c media /proc/mounts; ls /etc/ironic-python-agent.d")
+    assert done.stdout == "a certificate\n0\n", done
 
 
 OVMF = pathlib.Path("/usr/share/OVMF")

@@ -315,6 +315,31 @@ def test_start_needs_a_token_or_http_by_name(build, folder):
     assert "Unknown argument" in fails("surplus")
 
 
+def answers_on(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_a_token_is_required_whatever_is_asked_for(agent, build, folder, spawn, value):
+    a = agent(token=None, cmdline=f"ipa-agent-token-required={value}")
+    assert a.run("standby.sync", token=None)[0] == 401
+    a.process.stop()
+    settings = folder / "agent.conf"
+    settings.write_text(f"[DEFAULT]\nagent_token_required = {value}\nagent_token = {TOKEN}\n")
+    program = [build / "src/agent/inox-agent", "--root", a.root, "--listen", f"127.0.0.1:{a.port}", "--config", settings]
+    spawn(program, "configured")
+    wait_until(lambda: answers_on(a.port))
+    assert a.run("standby.sync", token=None)[0] == 401
+    assert a.run("standby.sync")[0] == 200
+    settings.write_text("[DEFAULT]\nagent_token_required = perhaps\n")
+    done = subprocess.run(program, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2 and "ipa-agent-token-required is neither true nor false" in done.stderr
+
+
 def test_token_from_each_source(agent, folder):
     kernel = agent(token=None, cmdline=f"ipa-agent-token={TOKEN}")
     assert kernel.run("standby.sync")[0] == 200
