@@ -241,7 +241,7 @@ char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind, c
 		return power_problem(n);
 	if (kind == HARDWARE_DEPLOY)
 		return deploy_problem(n, agents);
-	if (kind == HARDWARE_RESCUE)
+	if (kind == HARDWARE_RESCUE && g_strcmp0(name, "agent") == 0)
 		return mode_problem(n, agents);
 	return NULL;
 }
