@@ -16,7 +16,7 @@
 #include "role.h"
 
 #define FD_FIRST     3
-#define FD_COUNT     3
+#define FD_MOST      (2 + CHILD_EXTRA_MOST)
 #define FD_ASIDE     64
 #define STOP_LOOK_US 2000
 
@@ -36,23 +36,22 @@ pid_t child_fork(int (*fn)(const void *ctx), const void *ctx, GError **error)
 }
 
 /* Between fork() and exec(): system calls only. */
-static void run_inoxd(const char *inoxd, const int fds[static FD_COUNT], pid_t parent)
+static void run_inoxd(const char *inoxd, char *const *argv, const int *fds, unsigned count,
+		      pid_t parent)
 {
-	char program[] = "inoxd", option[] = "--worker", role[] = "dialer";
-	char *argv[] = {program, option, role, NULL};
-	int moved[FD_COUNT];
+	int moved[FD_MOST];
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		_exit(1);
-	for (int i = 0; i < FD_COUNT; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		moved[i] = fcntl(fds[i], F_DUPFD, FD_ASIDE);
 		if (moved[i] < 0)
 			_exit(1);
 	}
-	for (int i = 0; i < FD_COUNT; i++)
-		if (dup2(moved[i], FD_FIRST + i) < 0)
+	for (unsigned i = 0; i < count; i++)
+		if (dup2(moved[i], FD_FIRST + (int)i) < 0)
 			_exit(1);
-	if (close_range(FD_FIRST + FD_COUNT, ~0u, 0) < 0)
+	if (close_range(FD_FIRST + count, ~0u, 0) < 0)
 		_exit(1);
 	for (int s = 1; s < NSIG; s++)
 		signal(s, SIG_DFL);
@@ -60,7 +59,7 @@ static void run_inoxd(const char *inoxd, const int fds[static FD_COUNT], pid_t p
 	_exit(127);
 }
 
-static int write_configuration(const char *text, GError **error)
+static int write_configuration(enum role role, const char *text, GError **error)
 {
 	g_autoptr(config) c = config_parse(text, strlen(text), "inox-fleet", error);
 
@@ -72,7 +71,7 @@ static int write_configuration(const char *text, GError **error)
 		inox_error_set_errno(error, errno, "make an anonymous file");
 		return -1;
 	}
-	if (!config_write_for_role(c, ROLE_DIALER, fd, error)) {
+	if (!config_write_for_role(c, role, fd, error)) {
 		close(fd);
 		return -1;
 	}
@@ -80,34 +79,38 @@ static int write_configuration(const char *text, GError **error)
 	return fd;
 }
 
-bool child_start_dialer(const char *inoxd, const char *configuration,
-			struct dialer_child *ret_child, GError **error)
+bool child_start_worker(const char *inoxd, enum role role, const char *configuration,
+			const int *extra, unsigned count, struct worker_child *ret_child,
+			GError **error)
 {
-	int supervisor[2], conductor[2];
+	char program[] = "inoxd", option[] = "--worker";
+	g_autofree char *name = g_strdup(role_text[role]);
+	char *argv[] = {program, option, name, NULL};
+	int supervisor[2], fds[FD_MOST];
 	pid_t parent = getpid();
 
+	g_assert(count <= CHILD_EXTRA_MOST);
 	if (access(inoxd, X_OK) != 0)
 		return inox_error_set_errno(error, errno, "start %s", inoxd);
-	int file = write_configuration(configuration, error);
-
-	if (file < 0 || !channel_pair(supervisor, error) || !channel_pair(conductor, error))
+	fds[0] = write_configuration(role, configuration, error);
+	if (fds[0] < 0 || !channel_pair(supervisor, error))
 		return false;
-	const int fds[FD_COUNT] = {file, supervisor[1], conductor[1]};
+	fds[1] = supervisor[1];
+	for (unsigned i = 0; i < count; i++)
+		fds[2 + i] = extra[i];
 	pid_t pid = fork();
 
 	if (pid == 0)
-		run_inoxd(inoxd, fds, parent);
+		run_inoxd(inoxd, argv, fds, 2 + count, parent);
 	int saved = errno;
 
-	close(file);
+	close(fds[0]);
 	close(supervisor[1]);
-	close(conductor[1]);
 	if (pid < 0) {
 		close(supervisor[0]);
-		close(conductor[0]);
 		return inox_error_set_errno(error, saved, "start a process");
 	}
-	*ret_child = (struct dialer_child){pid, supervisor[0], conductor[0]};
+	*ret_child = (struct worker_child){pid, supervisor[0]};
 	return true;
 }
 

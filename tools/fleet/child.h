@@ -1,4 +1,4 @@
-/* child.h: the processes that inox-fleet starts: serving processes (forked) and dialers (inoxd). */
+/* child.h: the processes that inox-fleet starts: serving processes (forked) and workers of inoxd. */
 #pragma once
 
 #include <glib.h>
@@ -6,17 +6,23 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A real, sandboxed dialer: what the supervisor of inoxd would start. */
-struct dialer_child {
+#include "role.h"
+
+/* A worker of inoxd, real and sandboxed: what its supervisor would start. */
+struct worker_child {
 	pid_t pid;
-	int supervisor_fd, conductor_fd; /* our ends of its channels; the caller's */
+	int supervisor_fd; /* our end of its channel; the caller's */
 };
+
+#define CHILD_EXTRA_MOST 2
 
 /* Runs `fn` in a child that dies with this process; -1 with IO. */
 pid_t child_fork(int (*fn)(const void *ctx), const void *ctx, GError **error);
-/* `inoxd`: path of the program; `configuration`: text of an inox.conf, of which the dialer gets its part. */
-bool child_start_dialer(const char *inoxd, const char *configuration,
-			struct dialer_child *ret_child, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* `inoxd`: path of the program; `configuration`: text of an inox.conf, of which the worker gets its part;
+ * `extra`: its descriptors from 5 on, which stay the caller's. */
+bool child_start_worker(const char *inoxd, enum role role, const char *configuration,
+			const int *extra, unsigned count, struct worker_child *ret_child,
+			GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* SIGTERM, and SIGKILL after `patience_ms`; returns the status of waitpid(). */
 int child_stop(pid_t pid, unsigned patience_ms);
 /* Nanoseconds of CPU time so far, and bytes in memory; 0 if the process is gone. */

@@ -46,6 +46,7 @@ struct server {
 	struct wall started;
 	struct mono faults_from; /* before that everybody is honest */
 	unsigned process, trap_port;
+	bool adopt; /* a command that is asked for first is one that runs */
 };
 
 /* More to say once `out` is sent: fills it, and says how long to wait before sending it; false: the

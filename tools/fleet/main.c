@@ -92,6 +92,7 @@ static bool start_servers(struct run *r, GError **error)
 					   .faults_after.us = (int64_t)(o->faults_after_s * 1e6),
 					   .process = (unsigned)p,
 					   .openssl = o->openssl,
+					   .adopt = o->adopt,
 					   .trap_port = (unsigned)o->port + TRAP_BEHIND};
 
 		r->servers[p] = child_fork(run_server, &plan, error);
@@ -155,6 +156,8 @@ static void take_snapshot(struct run *r, struct snapshot *s)
 		s->dialer_ns += child_cpu_ns(r->player->dialers[i].child.pid);
 		s->dialer_bytes += child_resident_bytes(r->player->dialers[i].child.pid);
 	}
+	if (r->player)
+		s->connector_ns = child_cpu_ns(r->player->connector.pid);
 	for (int p = 0; p < r->options->servers; p++)
 		s->server_ns += child_cpu_ns(r->servers[p]);
 }

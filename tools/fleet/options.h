@@ -12,7 +12,7 @@ struct options {
 	double for_s, faults_after_s, warm_up_s;
 	int port, interval_s, dialers, servers, command_timeout_s;
 	enum watch_phase phase;
-	gboolean serve, openssl, ipv6, list_faults, version;
+	gboolean serve, adopt, openssl, ipv6, list_faults, version;
 };
 
 /* INVALID.  `o` is to be cleared in any case. */

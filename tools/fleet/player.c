@@ -3,7 +3,9 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include "connect.h"
 #include "errors.h"
 #include "log.h"
 
@@ -198,7 +200,9 @@ static void on_message(void *ctx, struct message *m, int fd)
 	const struct uuid *node = node_of(m);
 	uint32_t agent = node ? fleet_of_node(d->player->plan.fleet, node) : FLEET_NOBODY;
 
-	(void)fd;
+	/* Of system calls that the sandbox refuses, which nobody here reads: they are refused all the same. */
+	if (fd >= 0)
+		close(fd);
 	d->player->events[m->type]++;
 	if (m->type == MESSAGE_ready && !d->ready) {
 		d->ready = true;
@@ -222,19 +226,82 @@ static void on_closed(void *ctx, const GError *error)
 
 /* ---- life */
 
+static void on_connector_message(void *ctx, struct message *m, int fd)
+{
+	(void)ctx;
+	(void)m;
+	if (fd >= 0)
+		close(fd);
+}
+
+static void on_connector_closed(void *ctx, const GError *error)
+{
+	struct player *p = ctx;
+
+	log_error(NULL, "the connector has ended", F_ERR(error));
+	p->failed = true;
+	loop_stop(p->loop);
+}
+
+static char *make_configuration(const struct player *p)
+{
+	return g_strdup_printf("[agent]\nallowed_networks = 127.0.0.0/8, ::1/128\n"
+			       "command_timeout = %u\n",
+			       p->plan.command_timeout_s);
+}
+
+static bool start_connector(struct player *p, GError **error)
+{
+	g_autofree char *configuration = make_configuration(p);
+
+	if (!child_start_worker(p->plan.inoxd, ROLE_CONNECTOR, configuration, NULL, 0,
+				&p->connector, error))
+		return false;
+	p->to_connector = channel_new(p->loop, p->connector.supervisor_fd, on_connector_message,
+				      on_connector_closed, p);
+	return true;
+}
+
+/* The dialer's ends of its channel to us and of its pair with the connector. */
+static bool start_with(struct player_dialer *d, const int ends[static CHILD_EXTRA_MOST],
+		       int connector_end, GError **error)
+{
+	struct player *p = d->player;
+	g_autofree char *configuration = make_configuration(p);
+	struct message attached = {.type = MESSAGE_worker_attached};
+
+	attached.worker_attached.role = ROLE_DIALER;
+	attached.worker_attached.index = (uint32_t)(d - p->dialers);
+	return channel_send_fd(p->to_connector, &attached, connector_end, error) &&
+	       child_start_worker(p->plan.inoxd, ROLE_DIALER, configuration, ends, CHILD_EXTRA_MOST,
+				  &d->child, error);
+}
+
 static bool start_dialer(struct player *p, struct player_dialer *d, GError **error)
 {
-	g_autofree char *configuration =
-		g_strdup_printf("[agent]\nallowed_networks = 127.0.0.0/8, ::1/128\n"
-				"command_timeout = %u\n",
-				p->plan.command_timeout_s);
+	int conductor[2], connector[2];
 
 	d->player = p;
-	if (!child_start_dialer(p->plan.inoxd, configuration, &d->child, error))
-		return false;
 	d->next = (uint32_t)(d - p->dialers);
+	if (!channel_pair(conductor, error))
+		return false;
+	if (!connect_pair(connector, error)) {
+		close(conductor[0]);
+		close(conductor[1]);
+		return false;
+	}
+	const int ends[CHILD_EXTRA_MOST] = {conductor[1], connector[0]};
+	bool ok = start_with(d, ends, connector[1], error);
+
+	close(conductor[1]);
+	close(connector[0]);
+	close(connector[1]);
+	if (!ok) {
+		close(conductor[0]);
+		return false;
+	}
 	d->supervisor = channel_new(p->loop, d->child.supervisor_fd, on_message, on_closed, d);
-	d->conductor = channel_new(p->loop, d->child.conductor_fd, on_message, on_closed, d);
+	d->conductor = channel_new(p->loop, conductor[0], on_message, on_closed, d);
 	return true;
 }
 
@@ -252,38 +319,48 @@ struct player *player_new(struct loop *l, const struct player_plan *plan, void (
 	p->feed = loop_timer_new(l, on_feed, p);
 	for (int k = 0; k < FAULT_COUNT; k++)
 		p->voices[k].reasons = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	for (unsigned i = 0; i < plan->dialers; i++)
-		if (!start_dialer(p, &p->dialers[i], error)) {
-			player_stop(p);
-			player_free(p);
-			return NULL;
-		}
+	bool ok = start_connector(p, error);
+
+	for (unsigned i = 0; ok && i < plan->dialers; i++)
+		ok = start_dialer(p, &p->dialers[i], error);
+	if (!ok) {
+		player_stop(p);
+		player_free(p);
+		return NULL;
+	}
 	p->started = mono_now();
 	loop_timer_arm(p->feed, FEED_EVERY);
 	return p;
 }
 
+static bool stop_worker(struct worker_child *c, bool ready)
+{
+	if (c->pid <= 0)
+		return true;
+	pid_t pid = c->pid;
+	int status = child_stop(pid, STOP_MS);
+	/* Before it is ready it does not know the signal yet. */
+	bool early = !ready && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
+
+	c->pid = 0;
+	if (early || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
+		return true;
+	log_error(NULL, "a worker did not end well", F_INT("pid", pid),
+		  F_INT("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
+		  F_INT("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
+	return false;
+}
+
+/* The connector last: dialers end by themselves without it. */
 bool player_stop(struct player *p)
 {
-	bool good = !p->failed;
+	bool good = !p->failed, ready = true;
 
 	for (unsigned i = 0; i < p->plan.dialers; i++) {
-		struct player_dialer *d = &p->dialers[i];
-
-		if (d->child.pid <= 0)
-			continue;
-		int status = child_stop(d->child.pid, STOP_MS);
-		bool early = !d->ready && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
-
-		if (!early && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
-			log_error(NULL, "a dialer did not end well", F_INT("pid", d->child.pid),
-				  F_INT("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
-				  F_INT("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
-			good = false;
-		}
-		d->child.pid = 0;
+		ready = ready && p->dialers[i].ready;
+		good = stop_worker(&p->dialers[i].child, p->dialers[i].ready) && good;
 	}
-	return good;
+	return stop_worker(&p->connector, ready) && good;
 }
 
 void player_free(struct player *p)
@@ -294,6 +371,7 @@ void player_free(struct player *p)
 		channel_free(p->dialers[i].supervisor);
 		channel_free(p->dialers[i].conductor);
 	}
+	channel_free(p->to_connector);
 	for (int k = 0; k < FAULT_COUNT; k++)
 		g_hash_table_unref(p->voices[k].reasons);
 	loop_timer_free(p->feed);

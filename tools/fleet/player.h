@@ -31,7 +31,7 @@ struct player_voice {
 
 struct player_dialer {
 	struct player *player;
-	struct dialer_child child;
+	struct worker_child child;
 	struct channel *supervisor, *conductor;
 	uint32_t next; /* the next agent to be watched */
 	uint64_t resident_before;
@@ -41,6 +41,8 @@ struct player_dialer {
 struct player {
 	struct loop *loop;
 	struct player_plan plan;
+	struct worker_child connector; /* opens the dialers' connections */
+	struct channel *to_connector;
 	struct player_dialer dialers[PLAYER_DIALERS_MOST];
 	struct loop_timer *feed;
 	GHashTable *actors; /* agent -> struct actor, of those with commands in their script */

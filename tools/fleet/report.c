@@ -36,14 +36,16 @@ static json_t *rates(const struct report *r)
 	double requests = (double)(b->requests - a->requests),
 	       looks = (double)(b->looks - a->looks);
 	double dialer_us = (double)(r->to.dialer_ns - r->from.dialer_ns) / 1e3;
+	double connector_us = (double)(r->to.connector_ns - r->from.connector_ns) / 1e3;
 	double server_us = (double)(r->to.server_ns - r->from.server_ns) / 1e3;
 
-	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "seconds", seconds,
+	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "seconds", seconds,
 			 "polls_per_s", requests / seconds, "looks_per_s", looks / seconds,
 			 "dialer_us_per_poll", dialer_us / MAX(requests, 1), "dialer_us_per_look",
 			 dialer_us / MAX(looks, 1), "dialer_load", dialer_us / 1e6 / seconds,
-			 "fleet_us_per_poll", server_us / MAX(requests, 1), "fleet_load",
-			 server_us / 1e6 / seconds);
+			 "connector_us_per_poll", connector_us / MAX(requests, 1), "connector_load",
+			 connector_us / 1e6 / seconds, "fleet_us_per_poll",
+			 server_us / MAX(requests, 1), "fleet_load", server_us / 1e6 / seconds);
 }
 
 /* The gap that is open at the end belongs to it: an agent that is never looked at again has no other. */
@@ -80,16 +82,18 @@ static json_t *spread(const struct report *r)
 	uint64_t first = (r->from.at.us - r->board->start.us) / 1000000 + 1;
 	uint64_t last = (r->to.at.us - r->board->start.us) / 1000000;
 	uint64_t sum = 0, most = 0, seconds = 0;
+	json_t *each = json_array();
 
 	for (uint64_t s = first; s < last && s < BOARD_SECONDS; s++) {
 		sum += r->to.tally->looks_in_second[s];
 		most = MAX(most, r->to.tally->looks_in_second[s]);
+		json_array_append_new(each, json_integer(r->to.tally->looks_in_second[s]));
 		seconds++;
 	}
 	double mean = (double)sum / (double)MAX(seconds, 1);
 
-	return json_pack("{s:f, s:I, s:f}", "mean", mean, "max", (json_int_t)most, "max_to_mean",
-			 mean > 0 ? (double)most / mean : 0.0);
+	return json_pack("{s:f, s:I, s:f, s:o}", "mean", mean, "max", (json_int_t)most,
+			 "max_to_mean", mean > 0 ? (double)most / mean : 0.0, "each", each);
 }
 
 static json_t *events_of(const struct player *p)
@@ -297,9 +301,11 @@ static void print_rates(GString *out, const json_t *figures)
 		g_string_append_printf(
 			out,
 			"dialer           %.1f us CPU per poll, %.1f per look; load %.2f cores "
-			"(%" G_GINT64_FORMAT " dialers)\n",
+			"(%" G_GINT64_FORMAT " dialers)\n"
+			"connector        %.1f us CPU per poll; load %.2f cores\n",
 			real(rate, "dialer_us_per_poll"), real(rate, "dialer_us_per_look"),
-			real(rate, "dialer_load"), whole(figures, "dialers"));
+			real(rate, "dialer_load"), whole(figures, "dialers"),
+			real(rate, "connector_us_per_poll"), real(rate, "connector_load"));
 	g_string_append_printf(
 		out,
 		"fleet            %.1f us CPU per poll; load %.2f cores (%" G_GINT64_FORMAT

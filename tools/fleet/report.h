@@ -10,7 +10,7 @@
 struct snapshot {
 	struct mono at;
 	struct tally *tally;
-	uint64_t dialer_ns, server_ns;
+	uint64_t dialer_ns, connector_ns, server_ns;
 	uint64_t dialer_bytes;
 };
 

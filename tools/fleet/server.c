@@ -162,7 +162,8 @@ int server_run(const struct server_plan *plan)
 			   .started = wall_now(),
 			   .faults_from = mono_add(plan->board->start, plan->faults_after),
 			   .process = plan->process,
-			   .trap_port = plan->trap_port};
+			   .trap_port = plan->trap_port,
+			   .adopt = plan->adopt};
 	struct doors doors = {.all = NULL};
 
 	/* Ctrl-C goes to all processes of the terminal; the parent ends us in order. */

@@ -12,6 +12,7 @@ struct server_plan {
 	const char *certificate_pem, *key_pem; /* of the pinned agents */
 	struct span faults_after;              /* before that everybody is honest */
 	unsigned process, trap_port;
+	bool adopt;   /* a command that is asked for first is one that runs */
 	bool openssl; /* for all agents, as the real ones */
 };
 

@@ -186,6 +186,16 @@ static struct work *add_work(struct work_table *t, uint32_t agent)
 	return w;
 }
 
+/* As if it had been started just now. */
+static struct work *adopt(struct work_table *t, uint32_t agent, const char *id)
+{
+	struct work *w = add_work(t, agent);
+
+	begin(t, w, "execute_deploy_step");
+	g_strlcpy(w->id.s, id, sizeof(w->id.s));
+	return w;
+}
+
 void work_start(struct link *l, const char *name, bool wait)
 {
 	struct work_table *t = l->server->work;
@@ -208,6 +218,8 @@ void work_show(struct link *l, const char *id, bool wait)
 {
 	struct work *w = g_hash_table_lookup(l->server->work->by_agent, GUINT_TO_POINTER(l->agent));
 
+	if (!w && l->server->adopt && strlen(id) == UUID_TEXT - 1)
+		w = adopt(l->server->work, l->agent, id);
 	if (!w || strcmp(w->id.s, id) != 0)
 		reply_fault(l, 404, "Command Result with this id not found.");
 	else if (wait && !w->ended)
