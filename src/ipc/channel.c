@@ -29,7 +29,7 @@ struct channel {
 	channel_message_fn on_message;
 	channel_closed_fn on_closed;
 	void *ctx;
-	unsigned busy; /* callbacks on the stack */
+	unsigned busy;  /* callbacks on the stack */
 	bool left_over; /* frames of the last turn */
 	bool freed, dead;
 };

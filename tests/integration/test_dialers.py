@@ -68,3 +68,17 @@ def test_the_figures_of_every_dialer_are_printed(inoxd):
     os.kill(process.children()["conductor"], signal.SIGKILL)
     wait_until(lambda: labels() == set(), 10, what="no figures")
     wait_until(lambda: labels() == {"0", "1"}, 20, what="figures of two dialers")
+
+
+def test_an_agent_is_dialled_by_ipv6(build, folder, inoxd):
+    rack = ProcessRack(build, folder, inoxd, (77, 3), {
+        "agent": {"allowed_networks": "::1/128"}, "boot": {"address_pool": ""}})
+    try:
+        rack.enrol(rack.add_machine())
+        rack.call("PATCH", "/v1/nodes/n1", [{"op": "add", "path": "/driver_info/agent_address", "value": "::1"}],
+                  want=200)
+        rack.set_image("n1", make_image())
+        # No other address is allowed, so this is how it went.
+        rack.provision("n1", "active", "active")
+    finally:
+        rack.stop()

@@ -41,7 +41,7 @@ def boot_data(root, mac):
     """Address, kernel arguments and the path of the token's archive; None while one is missing."""
     dashed = mac.replace(":", "-")
     reservation = root / "dhcp-hosts" / dashed
-    address = reservation.read_text().strip().split(",")[1] if reservation.exists() else "ignore"
+    address = reservation.read_text().strip().split(",")[1].strip("[]") if reservation.exists() else "ignore"
     script = root / "http/boot" / dashed / f"{address}.ipxe"
     if not script.exists():
         return None
