@@ -179,7 +179,8 @@ bool machine_refuses_at(const char *address)
 	for (unsigned i = 0; i < MACHINES_MOST; i++) {
 		const struct machine *m = &sim->machines[i];
 
-		if (m->os == OS_AGENT && !m->agent.up && !m->dark &&
+		/* An agent that ends otherwise is started again by its init, or hangs. */
+		if (m->os == OS_AGENT && m->agent.finalized && !m->agent.up && !m->dark &&
 		    strcmp(m->agent.boot.address, address) == 0)
 			return true;
 	}

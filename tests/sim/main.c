@@ -39,7 +39,8 @@ static void make_configs(void)
 			"[boot]\nhttp_url = http://127.0.0.1:8080\n"
 			"[redfish]\nallowed_networks = 127.0.0.0/8\n"
 			"[conductor]\nhost = sim\nsync_power_state_interval = 120\n"
-			"sweep_interval = 60\ndeploy_callback_timeout = 200\n",
+			"sweep_interval = 60\ndeploy_callback_timeout = 200\n"
+			"clean_callback_timeout = 200\nrescue_callback_timeout = 200\n",
 			i & 1 ? "false" : "true", i == 3 ? "lookup" : "boot");
 
 		configs[i] = config_parse(text, strlen(text), "sim", &error);
