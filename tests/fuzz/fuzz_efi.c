@@ -15,6 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 	g_autofree char *file = g_build_filename(folder, "BOOT.CSV", NULL);
 	g_autofree char *label = efi_entry_label(data, length);
 
+	g_assert_true(!label || g_utf8_validate(label, -1, NULL));
 	g_assert_true(g_file_set_contents(file, (const char *)data, (gssize)length, NULL));
 	g_autoptr(GPtrArray) loaders = efi_loaders_find(folder, NULL);
 

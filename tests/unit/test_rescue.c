@@ -25,7 +25,7 @@ static void test_known_kinds(void)
 		SHA512_TEXT,
 		BCRYPT_TEXT,
 		YESCRYPT_TEXT,
-		"$5$rounds=5000$abcdefgh$" SHA256_HASH,
+		("$5$rounds=5000$abcdefgh$" SHA256_HASH),
 	};
 	struct crypt_data work = {.initialized = 0};
 
