@@ -17,6 +17,7 @@
 #include "errors.h"
 #include "http_body.h"
 #include "limit.h"
+#include "planted.h"
 #include "tls_session.h"
 #include "wire.h"
 
@@ -103,6 +104,7 @@ static void finish(struct http_transfer *t, const GError *reason)
 		.handshake = t->handshake,
 		.error = error,
 	};
+	planted_takeover(outcome.body, outcome.length);
 	http_done_fn done = t->done;
 	void *ctx = t->ctx;
 	struct http_body body = t->body;

@@ -8,6 +8,7 @@
 #include "errors.h"
 #include "limit.h"
 #include "log.h"
+#include "planted.h"
 
 /* Written before threads start. */
 static web_connect_fn connect_fn;
@@ -338,6 +339,7 @@ bool web_perform(const struct web_call *call, struct web_reply *ret_reply, GErro
 		return false;
 	}
 	g_clear_error(&t.connect_error);
+	planted_takeover(t.body->str, t.body->len);
 	*ret_reply = (struct web_reply){
 		.status = (int)status, .length = t.body->len, .headers = t.headers};
 	ret_reply->body = g_string_free(t.body, FALSE);

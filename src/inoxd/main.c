@@ -7,6 +7,7 @@
 #include "config.h"
 #include "errors.h"
 #include "log.h"
+#include "planted.h"
 #include "state.h"
 #include "supervisor.h"
 #include "worker.h"
@@ -105,6 +106,8 @@ static int run_arguments(struct arguments *a, int argc, char **argv)
 		return worker_main(a->worker);
 	if (a->version) {
 		puts("inoxd " INOX_VERSION);
+		if (PLANTED_TAKEOVER)
+			puts("WITH PLANTED TAKEOVER: a test build, any machine can take it over");
 		return 0;
 	}
 	if (a->sample)

@@ -5,12 +5,14 @@
 #include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "sandbox.h"
 
-#define CALLS_MOST 512 /* system calls have lower numbers; others share the last place */
+#define REPORTS_MOST 20  /* of one call by one process */
+#define CALLS_MOST   512 /* system calls have lower numbers; others share the last place */
 
 struct refusals {
 	enum role role;
@@ -19,16 +21,16 @@ struct refusals {
 	struct loop_watch *watch;
 	struct seccomp_notif *asked;
 	struct seccomp_notif_resp *answer;
-	bool reported[CALLS_MOST];
+	uint8_t reported[CALLS_MOST];
 };
 
 static void report(struct refusals *r, int call, enum sandbox_answer answer)
 {
 	unsigned slot = MIN((unsigned)call, CALLS_MOST - 1);
 	/* A process that is killed may have many in its threads; one that goes on may try for ever. */
-	if (r->reported[slot])
+	if (r->reported[slot] == REPORTS_MOST)
 		return;
-	r->reported[slot] = true;
+	r->reported[slot]++;
 	char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
 
 	log_error(NULL, "a process did what its role does not need", F_STR("event", "sandbox"),
@@ -41,6 +43,8 @@ static void handle(struct refusals *r)
 {
 	int number = EPERM;
 
+	/* The kernel takes a zeroed one only. */
+	memset(r->asked, 0, sizeof(*r->asked));
 	if (seccomp_notify_receive(r->fd, r->asked) != 0)
 		return; /* the process was killed meanwhile */
 	int call = r->asked->data.nr;

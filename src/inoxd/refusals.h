@@ -9,7 +9,7 @@
 
 struct refusals;
 
-/* Takes the descriptor.  Each call that comes in is answered as sandbox_answer() says; the first of its kind is
- * logged with event=sandbox, and so is the end of the process. */
+/* Takes the descriptor.  Each call that comes in is answered as sandbox_answer() says; the first of each kind are
+ * logged with event=sandbox. */
 struct refusals *refusals_new(struct loop *l, enum role role, pid_t pid, int fd);
 void refusals_free(struct refusals *r); /* NULL is fine */
