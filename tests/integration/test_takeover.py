@@ -101,7 +101,7 @@ def take_over(process, machines, role, attempts):
         if role == "bmc" and process.api("GET", "/v1/nodes/b").json["provision_state"] == "enroll":
             process.api("PUT", "/v1/nodes/b/states/provision", {"target": "manage"})
         return not machine.attempts
-    wait_until(served, 60, f"{role} was taken over {len(attempts)} times")
+    wait_until(served, 120, f"{role} was taken over {len(attempts)} times")
     names = [a.split()[0] for a in attempts]
 
     def outcomes():
