@@ -45,7 +45,8 @@ struct worker {
 	struct loop_signal *term;
 	struct store *store;
 	struct seal_key *key;
-	int poke_fd; /* api: where pokes are sent from */
+	iconv_t converter; /* only held, so that it stays loaded */
+	int poke_fd;       /* api: where pokes are sent from */
 	struct sockaddr_un poke_address;
 	struct api *api;
 	struct conductor *conductor;
@@ -149,7 +150,7 @@ static bool open_api(struct worker *w, GError **error)
 	g_strlcpy(w->poke_address.sun_path, path, sizeof(w->poke_address.sun_path));
 	w->poke_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* For config drives: the C library loads its converter from a file, and keeps it. */
-	(void)iconv_open("UTF-16BE", "UTF-8");
+	w->converter = iconv_open("UTF-16BE", "UTF-8");
 	return w->poke_fd >= 0 || inox_error_set_errno(error, errno, "open a socket for pokes");
 }
 
@@ -372,6 +373,9 @@ static void clear(struct worker *w)
 	seal_key_free(w->key);
 	if (w->poke_fd >= 0)
 		close(w->poke_fd);
+	/* No converter: NULL was never opened, and -1 could not be. */
+	if (w->converter && w->converter != (iconv_t)-1)
+		iconv_close(w->converter);
 	loop_timer_free(w->alive);
 	loop_signal_free(w->term);
 	channel_free(w->supervisor);
