@@ -17,9 +17,13 @@
 #define STARTS_OF_EACH 4
 #define LATE           SPAN_SECONDS(1)
 #define LATE_LOG_EVERY SPAN_SECONDS(60)
-/* How long a look may hold a usual slot, and how often that is looked after. */
-#define MOMENT      SPAN_SECONDS(1)
-#define RIPEN_EVERY SPAN_MS(250)
+/* How long a look may hold a usual slot: eight times what good ones take lately, for all may be slow because
+ * this machine is busy.  And how often that is looked after. */
+#define MOMENT_LEAST  SPAN_SECONDS(1)
+#define MOMENT_MOST   SPAN_SECONDS(5)
+#define MOMENT_FACTOR 8
+#define LATELY        64 /* looks */
+#define RIPEN_EVERY   SPAN_MS(250)
 /* The conductor does not read: nothing new is begun until it does. */
 #define BACKLOG_MOST  (1024u * 1024)
 #define BACKLOG_PAUSE SPAN_MS(20)
@@ -63,6 +67,7 @@ struct slots {
 	struct loop_timer *pump;    /* something may have become startable */
 	struct loop_timer *ripen;
 	struct mono ripen_due, late_logged;
+	int64_t typical_us; /* duration of good looks lately */
 };
 
 bool dialer_may_long_poll(const struct dialer *d)
@@ -165,7 +170,14 @@ struct watch *dialer_finish(void *ctx, const struct http_outcome *outcome,
 	struct running *r = ctx;
 	struct watch *w = r->watch;
 
+	struct slots *s = r->dialer->slots;
+
 	figures_count(r->dialer, r->slot, outcome);
+	if (!outcome->error && (r->slot == SLOT_USUAL || r->slot == SLOT_DEAD)) {
+		int64_t took_us = (int64_t)(loop_now(r->dialer->loop).us - r->since.us);
+
+		s->typical_us += (took_us - s->typical_us) / LATELY;
+	}
 	*ret_dialer = r->dialer;
 	give_back(r->dialer, w);
 	return w;
@@ -232,10 +244,19 @@ void dialer_ask(struct dialer *d, struct watch *w, const struct question *q, htt
 static void give_up(struct dialer *d, struct running *r)
 {
 	struct watch *w = r->watch;
+	char to[ENDPOINT_TEXT];
+
+	dial_address_print(&w->to, to);
+	g_autofree char *reason = g_strdup_printf("%s did not answer in time", to);
 
 	d->metrics.given_up++;
 	dialer_cancel(d, w);
-	look_fail(d, w, "did not answer in time");
+	look_fail(d, w, reason);
+}
+
+static struct span moment(const struct slots *s)
+{
+	return (struct span){CLAMP(s->typical_us * MOMENT_FACTOR, MOMENT_LEAST.us, MOMENT_MOST.us)};
 }
 
 /* What holds a usual slot for longer than a moment goes on, but as one of the dead. */
@@ -252,7 +273,7 @@ static void on_ripen(void *ctx)
 	while (!behind && s->young.head) {
 		struct running *r = s->young.head->data;
 
-		if (!mono_reached(mono_add(r->since, MOMENT), now))
+		if (!mono_reached(mono_add(r->since, moment(s)), now))
 			break;
 		if (s->running[SLOT_DEAD] >= s->most[SLOT_DEAD])
 			give_up(d, s->old.head->data);
