@@ -202,6 +202,14 @@ static void crash_worker(unsigned index)
 	plane_crash_worker(workers[sim_below(G_N_ELEMENTS(workers))]);
 }
 
+/* The moment in which nobody watches. */
+static void lose_unwatched(unsigned index)
+{
+	plane_crash_worker(ROLE_DIALER);
+	machine_set_power(machine_of(index), false);
+	machine_of(index)->touched = true;
+}
+
 /* ---- strangers */
 
 /* An agent of another boot, or of nobody, takes the address of a node. */
@@ -263,25 +271,11 @@ static void second_look_up(unsigned index)
 /* ---- */
 
 static const struct deed deeds[] = {
-	{30, ask_verb},
-	{4, ask_power},
-	{4, ask_patch},
-	{2, ask_maintenance},
-	{1, ask_delete},
-	{3, cut_power},
-	{3, restart_agent},
-	{1, kill_agent},
-	{1, hang},
-	{2, darken},
-	{2, break_bmc},
-	{2, slow_bmc},
-	{1, corrupt_bmc},
-	{2, break_boot_host},
-	{4, crash},
-	{3, crash_worker},
-	{2, move_stranger},
-	{2, hostile_look_up},
-	{1, hostile_heartbeat},
+	{30, ask_verb},      {4, ask_power},       {4, ask_patch},       {2, ask_maintenance},
+	{1, ask_delete},     {3, cut_power},       {3, restart_agent},   {1, kill_agent},
+	{1, hang},           {2, darken},          {2, break_bmc},       {2, slow_bmc},
+	{1, corrupt_bmc},    {2, break_boot_host}, {4, crash},           {3, crash_worker},
+	{1, lose_unwatched}, {2, move_stranger},   {2, hostile_look_up}, {1, hostile_heartbeat},
 	{1, second_look_up},
 };
 
