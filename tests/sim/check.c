@@ -153,11 +153,29 @@ void check_step(struct machine *m, const char *step)
 		sim_broken("%s, which is not known to bear it, runs again in the same boot", step);
 }
 
+/* A boot has one token, whoever asks. */
+static bool has_token(const struct node *n)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, sim->tokens);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct token_origin *o = value;
+
+		if (strcmp(o->node, n->uuid.s) == 0 && o->epoch == (uint64_t)n->boot_epoch)
+			return true;
+	}
+	return false;
+}
+
 void check_origin(const char *token, const struct node *n)
 {
 	struct token_origin *o = g_hash_table_lookup(sim->tokens, token);
 
 	if (!o) {
+		if (has_token(n))
+			sim_broken("epoch %d gets a second token", (int)n->boot_epoch);
 		o = g_new0(struct token_origin, 1);
 		g_strlcpy(o->node, n->uuid.s, sizeof(o->node));
 		o->epoch = (uint64_t)n->boot_epoch;
