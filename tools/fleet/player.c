@@ -99,7 +99,8 @@ static void on_feed(void *ctx)
 	for (unsigned i = 0; i < p->plan.dialers; i++) {
 		struct player_dialer *d = &p->dialers[i];
 
-		while (d->next < fleet_count(p->plan.fleet) &&
+		/* Its size without a watch is read when it is ready. */
+		while (d->ready && d->next < fleet_count(p->plan.fleet) &&
 		       channel_queued_bytes(d->conductor) < FEED_BYTES) {
 			begin_watch(p, d->next);
 			d->next += p->plan.dialers;
@@ -206,6 +207,7 @@ static void on_message(void *ctx, struct message *m, int fd)
 	d->player->events[m->type]++;
 	if (m->type == MESSAGE_ready && !d->ready) {
 		d->ready = true;
+		d->player->started = mono_now();
 		d->resident_before = child_resident_bytes(d->child.pid);
 	}
 	if (agent != FLEET_NOBODY)
