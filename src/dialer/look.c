@@ -1,6 +1,6 @@
 /* One look at an agent.
  *
- *   not alive yet         status -> list -> agent_alive
+ *   not alive yet         status -> list, where the channel alone does not prove the agent -> agent_alive
  *   follows a command     command (with a long poll in turn, if the agent is ours)
  *   else                  status; and the list, where the channel alone does not prove the agent
  *
@@ -301,7 +301,7 @@ static void on_status(void *ctx, const struct http_outcome *outcome)
 	w->started_ms = status.started_ms;
 	w->own_agent = status.own_agent;
 	g_strlcpy(w->version, status.version, sizeof(w->version));
-	if (w->alive && w->transport == TRANSPORT_PSK)
+	if (w->transport == TRANSPORT_PSK)
 		on_success(d, w);
 	else
 		ask(d, w, LOOK_LIST, "/commands/", on_list);
