@@ -12,6 +12,9 @@
 /* Where no long poll is possible: the end of a step is seen at most this late, whatever the interval
  * between two looks at rest is. */
 #define WORKING_MOST SPAN_SECONDS(15)
+/* After an event that many agents share (a restart, an outage) their pauses are of the same length: the first ones
+ * are drawn so widely that the fleet is even again when they have become long. */
+#define SETTLED 6
 
 static uint64_t hash_text(const char *text)
 {
@@ -22,18 +25,25 @@ static uint64_t hash_text(const char *text)
 	return hash ^ hash >> 29;
 }
 
+/* A time, less up to this part of it. */
+static struct span less_up_to(int64_t us, int64_t part_us, uint64_t chance)
+{
+	return (struct span){us - (int64_t)(chance % (uint64_t)(part_us + 1))};
+}
+
 /* 80 to 100 % of a time. */
 static struct span with_jitter(int64_t us, uint64_t chance)
 {
-	return (struct span){us - (int64_t)(chance % (uint64_t)(us / 5 + 1))};
+	return less_up_to(us, us / 5, chance);
 }
 
-/* first, twice that, four times ... up to most */
-static int64_t doubled(struct span first, unsigned times, struct span most)
+/* first, twice that, four times ... up to most: 25 to 100 % of it until the agents have settled */
+static struct span doubled(struct span first, unsigned times, struct span most, uint64_t chance)
 {
 	int64_t us = first.us << MIN(times, 20u);
 
-	return MIN(us, most.us);
+	us = MIN(us, most.us);
+	return times < SETTLED ? less_up_to(us, us / 4 * 3, chance) : with_jitter(us, chance);
 }
 
 bool pacing_is_patient(enum watch_phase phase, struct span watched)
@@ -62,14 +72,12 @@ struct span pacing_next(const struct pacing *p)
 			CONTACT_LEAST.us +
 			(int64_t)(p->chance % (uint64_t)(CONTACT_MOST.us - CONTACT_LEAST.us))};
 	if (p->failures > 0)
-		return with_jitter(doubled(BACKOFF_FIRST, p->failures - 1, BACKOFF_MOST),
-				   p->chance);
+		return doubled(BACKOFF_FIRST, p->failures - 1, BACKOFF_MOST, p->chance);
 	switch (p->phase) {
 	case WATCH_FIRST_CONTACT: return with_jitter(CONTACT_MOST.us, p->chance);
 	case WATCH_WORKING:
-		return with_jitter(doubled(SPAN_SECONDS(1), p->looks,
-					   (struct span){MIN(WORKING_MOST.us, p->interval.us)}),
-				   p->chance);
+		return doubled(SPAN_SECONDS(1), p->looks,
+			       (struct span){MIN(WORKING_MOST.us, p->interval.us)}, p->chance);
 	case WATCH_IDLE: return with_jitter(p->interval.us, p->chance);
 	}
 	return p->interval;

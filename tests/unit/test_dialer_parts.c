@@ -273,6 +273,42 @@ static void test_spread(void)
 		g_assert_cmpuint(in_quarter[i], >, 800);
 }
 
+/* The busiest second against the mean of those from `from` to `until`, for agents that all fail or all work
+ * since the same moment. */
+static double busiest(struct pacing p, bool fails, unsigned from, unsigned until)
+{
+	enum { AGENTS = 2000, SECONDS = 300 };
+	unsigned looks[SECONDS] = {0}, most = 0, sum = 0;
+
+	for (unsigned i = 0; i < AGENTS; i++) {
+		struct uuid u = uuid_new();
+		int64_t us = pacing_first(p.phase, p.interval, i, &u).us;
+
+		for (p.looks = p.failures = 0; us < SPAN_SECONDS(SECONDS).us;) {
+			looks[us / SPAN_SECONDS(1).us]++;
+			*(fails ? &p.failures : &p.looks) += 1;
+			p.chance = (uint64_t)g_test_rand_int() * 1000003u;
+			us += pacing_next(&p).us;
+		}
+	}
+	for (unsigned i = from; i < until; i++) {
+		most = MAX(most, looks[i]);
+		sum += looks[i];
+	}
+	return (double)most * (until - from) / sum;
+}
+
+static void test_bunches(void)
+{
+	struct pacing p = {.phase = WATCH_WORKING, .interval = SPAN_SECONDS(300)};
+
+	/* It is nearly 4 when each pause is drawn from 80 to 100 %. */
+	g_assert_cmpfloat(busiest(p, false, 20, 60), <, 1.8);
+	p.phase = WATCH_IDLE;
+	p.interval = SPAN_SECONDS(1);
+	g_assert_cmpfloat(busiest(p, true, 120, 240), <, 1.8);
+}
+
 static void count_one(void *ctx, struct watch *w)
 {
 	unsigned *count = ctx;
@@ -327,6 +363,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pacing/each phase has its pace and the dead are asked less often",
 			test_pacing);
 	g_test_add_func("/pacing/a fleet is spread over the interval", test_spread);
+	g_test_add_func("/pacing/what began at the same moment is even soon", test_bunches);
 	g_test_add_func("/table/records stay where they are and are wiped", test_table);
 	return g_test_run();
 }
