@@ -78,8 +78,9 @@ static void test_clean_priorities(void)
 	g_assert_cmpuint(json_object_size(none), ==, 0);
 	g_assert_true(json_equal(some, expected));
 	g_assert_cmpuint(config_patience(c, OPTION_conductor_clean_callback_timeout), ==, 1800);
-	c = parse("[conductor]\nclean_callback_timeout = 0\n", NULL);
-	g_assert_cmpuint(config_patience(c, OPTION_conductor_clean_callback_timeout), ==,
+	g_autoptr(config) for_ever = parse("[conductor]\nclean_callback_timeout = 0\n", NULL);
+
+	g_assert_cmpuint(config_patience(for_ever, OPTION_conductor_clean_callback_timeout), ==,
 			 G_MAXUINT);
 }
 
