@@ -8,6 +8,7 @@
 #include "player.h"
 #include "share.h"
 
+#define AGENTS_DEFAULT   1000
 #define PORT_DEFAULT     19900
 #define PORTS_BEHIND     256 /* refusing, booting, trap */
 #define FOR_DEFAULT      60.0
@@ -116,11 +117,11 @@ static bool check(struct options *o, GError **error)
 	return true;
 }
 
-static bool parse_options(struct options *o, int argc, char **argv, GError **error)
+/* What the fleet is. */
+static void add_fleet_entries(GOptionContext *context, struct options *o)
 {
-	int agents = (int)o->plan.agents;
 	const GOptionEntry entries[] = {
-		{"agents", 'n', 0, G_OPTION_ARG_INT, &agents, "Agents (default: 1000)", "N"},
+		{"agents", 'n', 0, G_OPTION_ARG_INT, &o->agents, "Agents (default: 1000)", "N"},
 		{"for", 0, 0, G_OPTION_ARG_DOUBLE, &o->for_s, "Length of the run (default: 60)",
 		 "SECONDS"},
 		{"interval", 'i', 0, G_OPTION_ARG_INT, &o->interval_s,
@@ -135,6 +136,16 @@ static bool parse_options(struct options *o, int argc, char **argv, GError **err
 		 "Until then every agent that can be reached is honest (default: 0)", "SECONDS"},
 		{"script", 's', 0, G_OPTION_ARG_FILENAME, &o->script_file,
 		 "What agents live through (default: all are idle)", "FILE"},
+		G_OPTION_ENTRY_NULL,
+	};
+
+	g_option_context_add_main_entries(context, entries, NULL);
+}
+
+/* How it is run. */
+static void add_run_entries(GOptionContext *context, struct options *o)
+{
+	const GOptionEntry entries[] = {
 		{"phase", 0, 0, G_OPTION_ARG_STRING, &o->phase_text,
 		 "How the watch begins: idle, as after a restart, or first, as after a power on "
 		 "(default: idle)",
@@ -173,17 +184,24 @@ static bool parse_options(struct options *o, int argc, char **argv, GError **err
 		 NULL},
 		G_OPTION_ENTRY_NULL,
 	};
+
+	g_option_context_add_main_entries(context, entries, NULL);
+}
+
+static bool parse_options(struct options *o, int argc, char **argv, GError **error)
+{
 	g_autoptr(GOptionContext) context = g_option_context_new(
 		"- plays a fleet of agents on loopback, and measures who dials them");
 	g_autoptr(GError) reason = NULL;
 
-	g_option_context_add_main_entries(context, entries, NULL);
+	add_fleet_entries(context, o);
+	add_run_entries(context, o);
 	if (!g_option_context_parse(context, &argc, &argv, &reason))
 		return inox_error_set(error, INOX_ERROR_INVALID, "%s", reason->message);
 	if (argc > 1)
 		return inox_error_set(error, INOX_ERROR_INVALID, "unexpected argument: %s",
 				      argv[1]);
-	o->plan.agents = agents > 0 ? (uint32_t)agents : 0;
+	o->plan.agents = (uint32_t)MAX(o->agents, 0);
 	return true;
 }
 
@@ -191,7 +209,7 @@ bool options_read(struct options *o, int argc, char **argv, GError **error)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
-	*o = (struct options){.plan = {.agents = 1000},
+	*o = (struct options){.agents = AGENTS_DEFAULT,
 			      .for_s = FOR_DEFAULT,
 			      .warm_up_s = WARM_UP_DEFAULT,
 			      .port = PORT_DEFAULT,

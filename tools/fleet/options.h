@@ -10,7 +10,7 @@ struct options {
 	char *transports, *script_file, *phase_text;
 	char **faults;
 	double for_s, faults_after_s, warm_up_s;
-	int port, interval_s, dialers, servers, command_timeout_s;
+	int agents, port, interval_s, dialers, servers, command_timeout_s;
 	enum watch_phase phase;
 	gboolean serve, adopt, openssl, ipv6, list_faults, version;
 };

@@ -10,17 +10,18 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define HASH         32
-#define KEY          16
-#define IV           12
-#define TAG          16
-#define SHARE        32
-#define HEAD         5     /* of a record */
-#define RECORD_MOST  16640 /* section 5.2 */
-#define PLAIN_MOST   16384
-#define RAW_FIRST    2048
-#define HELLO_MOST   1024
-#define SESSION_MOST 32
+#include "quick_hello.h"
+
+#define HASH        32
+#define KEY         16
+#define IV          12
+#define TAG         16
+#define SHARE       32
+#define HEAD        5     /* of a record */
+#define RECORD_MOST 16640 /* section 5.2 */
+#define PLAIN_MOST  16384
+#define RAW_FIRST   2048
+#define HELLO_MOST  1024
 
 enum record_type {
 	RECORD_CHANGE_CIPHER = 20,
@@ -28,7 +29,7 @@ enum record_type {
 	RECORD_HANDSHAKE = 22,
 	RECORD_DATA = 23
 };
-enum message_type { CLIENT_HELLO = 1, SERVER_HELLO = 2, ENCRYPTED_EXTENSIONS = 8, FINISHED = 20 };
+enum message_type { SERVER_HELLO = 2, ENCRYPTED_EXTENSIONS = 8, FINISHED = 20 };
 enum extension_type { EXTENSION_PSK = 41, EXTENSION_VERSIONS = 43, EXTENSION_SHARE = 51 };
 
 enum quick_state { QUICK_HELLO, QUICK_FINISHED, QUICK_OPEN, QUICK_ENDED };
@@ -264,125 +265,10 @@ static int flush(struct quick_link *q)
 	return 1;
 }
 
-/* ---- the client's hello */
-
-struct piece {
-	const uint8_t *at;
-	size_t left;
-};
-
-static bool take(struct piece *p, size_t length, struct piece *ret_piece)
-{
-	if (p->left < length)
-		return false;
-	*ret_piece = (struct piece){p->at, length};
-	p->at += length;
-	p->left -= length;
-	return true;
-}
-
-static bool take_number(struct piece *p, unsigned bytes, size_t *ret_number)
-{
-	struct piece n;
-
-	if (!take(p, bytes, &n))
-		return false;
-	*ret_number = 0;
-	for (unsigned i = 0; i < bytes; i++)
-		*ret_number = *ret_number << 8 | n.at[i];
-	return true;
-}
-
-/* What a length of so many bytes stands in front of. */
-static bool take_counted(struct piece *p, unsigned bytes, struct piece *ret_piece)
-{
-	size_t length;
-
-	return take_number(p, bytes, &length) && take(p, length, ret_piece);
-}
-
-struct hello {
-	struct piece session, share, identity, binder;
-	bool tls13;
-	const uint8_t *binders; /* where the part that the binder covers ends */
-};
-
-static bool read_share(struct piece p, struct hello *h)
-{
-	struct piece shares, one;
-	size_t group;
-
-	if (!take_counted(&p, 2, &shares))
-		return false;
-	while (shares.left > 0) {
-		if (!take_number(&shares, 2, &group) || !take_counted(&shares, 2, &one))
-			return false;
-		if (group == 0x1d && one.left == SHARE)
-			h->share = one;
-	}
-	return h->share.at;
-}
-
-/* The first identity and its binder. */
-static bool read_psk(struct piece p, struct hello *h)
-{
-	struct piece identities, binders;
-
-	if (!take_counted(&p, 2, &identities) || !take_counted(&identities, 2, &h->identity))
-		return false;
-	h->binders = p.at;
-	return take_counted(&p, 2, &binders) && take_counted(&binders, 1, &h->binder) &&
-	       h->binder.left == HASH;
-}
-
-static bool read_versions(struct piece p, struct hello *h)
-{
-	struct piece versions;
-	size_t version;
-
-	if (!take_counted(&p, 1, &versions))
-		return false;
-	while (take_number(&versions, 2, &version))
-		h->tls13 = h->tls13 || version == 0x0304;
-	return h->tls13;
-}
-
-static bool read_extensions(struct piece p, struct hello *h)
-{
-	struct piece body;
-	size_t type;
-	bool good = true;
-
-	while (good && p.left > 0) {
-		good = take_number(&p, 2, &type) && take_counted(&p, 2, &body);
-		if (good && type == EXTENSION_SHARE)
-			good = read_share(body, h);
-		else if (good && type == EXTENSION_PSK)
-			good = read_psk(body, h);
-		else if (good && type == EXTENSION_VERSIONS)
-			good = read_versions(body, h);
-	}
-	return good && h->tls13 && h->share.at && h->binder.at;
-}
-
-static bool read_hello(struct piece p, struct hello *h)
-{
-	struct piece message, fixed, suites, compression, extensions;
-	size_t type;
-
-	*h = (struct hello){.tls13 = false};
-	return take_number(&p, 1, &type) && type == CLIENT_HELLO && take_counted(&p, 3, &message) &&
-	       p.left == 0 && take(&message, 2 + 32, &fixed) &&
-	       take_counted(&message, 1, &h->session) && h->session.left <= SESSION_MOST &&
-	       take_counted(&message, 2, &suites) && take_counted(&message, 1, &compression) &&
-	       take_counted(&message, 2, &extensions) && message.left == 0 &&
-	       read_extensions(extensions, h);
-}
-
 /* ---- the handshake */
 
-static bool check_binder(const struct quick_link *q, const struct hello *h, const uint8_t *message,
-			 const uint8_t early[static HASH])
+static bool check_binder(const struct quick_link *q, const struct quick_hello *h,
+			 const uint8_t *message, const uint8_t early[static HASH])
 {
 	uint8_t key[HASH], expected[HASH];
 	SHA256_CTX part;
@@ -408,7 +294,7 @@ static bool agree(struct quick_tls *t, const uint8_t *share, uint8_t out[static 
 }
 
 /* Record and message in one; returns the bytes of the record. */
-static size_t write_hello(const struct quick_link *q, const struct hello *h, uint8_t *out)
+static size_t write_hello(const struct quick_link *q, const struct quick_hello *h, uint8_t *out)
 {
 	/* Suite, no compression, and three extensions: the version, the first PSK, the share. */
 	static const uint8_t middle[] = {
@@ -467,9 +353,9 @@ static bool answer_hello(struct quick_link *q, const uint8_t *message, size_t le
 {
 	static const uint8_t zeros[HASH];
 	uint8_t early[HASH], derived[HASH], shared[SHARE], out[HEAD + 4 + 256];
-	struct hello h;
+	struct quick_hello h;
 
-	if (length > HELLO_MOST || !read_hello((struct piece){message, length}, &h))
+	if (length > HELLO_MOST || !quick_hello_read(message, length, &h))
 		return false;
 	hmac(zeros, q->psk, sizeof(q->psk), "", 0, early);
 	if (!check_binder(q, &h, message, early) || !agree(q->tls, h.share.at, shared))
