@@ -157,6 +157,7 @@ def test_an_iso_has_its_places_and_is_the_same_each_time(folder, tree):
             found[name] = int(size)
             mark = b"inox-place %s %s\n" % (name, size)
             assert iso[at:at + int(size)] == mark.ljust(int(size), b"\n")
-    assert found == {b"isolinux.cfg": 4096, b"grub.cfg": 4096, b"node.img": 4096, b"agent.conf": 2048}
+    assert found == {b"isolinux.cfg": 4096, b"grub.cfg": 4096, b"node.img": 4096, b"agent.conf": 2048,
+                     b"network_data.json": 32768}
     assert iso[0x8000:].find(b"VMEDIA_BOOT_ISO") in range(0, 2048) and b"BOOTX64" in iso
     assert isos[0] == isos[1]

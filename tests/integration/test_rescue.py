@@ -149,7 +149,7 @@ def test_while_it_waits_the_password_is_a_row_of_stars(rack):
 
 
 def test_a_rescue_without_an_agent_fails_in_time(build, folder, inoxd):
-    rack = make_rack(build, folder, inoxd, "passive", 4, conductor={"rescue_callback_timeout": 3})
+    rack = make_rack(build, folder, inoxd, "passive", 4, conductor={"rescue_callback_timeout": 10})
     try:
         machine = active_node(rack)
         machine.plug_in(False)
