@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "active.h"
+#include "command_table.h"
 #include "errors.h"
 #include "jsons.h"
 #include "kept.h"
@@ -45,10 +46,30 @@ void agent_retire(struct agent *a)
 
 bool agent_is_authorized(const struct agent *a, const char *token, const char *psk_identity)
 {
+	/* With a token there is one way into the channel, as if it had come with the boot. */
+	if (a->options.by_contact && a->options.transport == TRANSPORT_PSK && !psk_identity)
+		return false;
 	/* The key of the channel is made of the token: who has it need not show the token again. */
 	if (!token && psk_identity)
 		return a->token != NULL;
 	return token && secret_equal(a->token, token, strlen(token));
+}
+
+bool agent_is_introduction(const struct agent *a, const char *body, size_t length)
+{
+	g_auto(command_request) request = {.body = NULL};
+	g_auto(agent_error) unknown = {.type = NULL};
+
+	if (!a->options.by_contact || a->token || a->power != AGENT_STAYS || !body ||
+	    !command_request_parse(body, length, &request, NULL))
+		return false;
+	const struct command_row *row = command_row_find(request.name, &unknown);
+	const json_t *info = json_object_get(request.params, "node_info");
+	const char *token = json_peek_string(json_peek_object(info, "config"), "agent_token");
+
+	return row && row->run == command_set_node_info && token &&
+	       agent_options_is_token(token, strlen(token)) &&
+	       agent_check_node(a, json_peek_object(info, "node"), NULL);
 }
 
 bool agent_check_node(const struct agent *a, const json_t *node, GError **error)

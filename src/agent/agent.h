@@ -41,6 +41,9 @@ void agent_retire(struct agent *a);
 /* Whether a request may run or read commands: `token` is the query's first value (NULL: none),
  * `psk_identity` the connection's (NULL: none). */
 bool agent_is_authorized(const struct agent *a, const char *token, const char *psk_identity);
+/* Whether the body is that of the one command that needs no token: while this agent waits for its token, the
+ * one that gives it, for the node of this boot. */
+bool agent_is_introduction(const struct agent *a, const char *body, size_t length);
 /* Keeps a copy of a node object from the control plane.  False with INVALID if it has no UUID, or if
  * this boot belongs to another node. */
 bool agent_cache_node(struct agent *a, const json_t *node, GError **error);

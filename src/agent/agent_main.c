@@ -68,7 +68,8 @@ static struct http_tls_server *make_tls(struct agent *a, GError **error)
 
 	if (a->options.transport == TRANSPORT_HTTP)
 		return NULL;
-	if (a->options.transport == TRANSPORT_PINNED) {
+	/* Who gives the token by contact has no key yet. */
+	if (a->options.transport == TRANSPORT_PINNED || (a->options.by_contact && !a->token)) {
 		if (!make_certificate(a, error))
 			return NULL;
 		options.certificate_pem = a->options.certificate_pem;
@@ -172,7 +173,7 @@ int agent_main(int argc, char **argv, const struct step *extra)
 	agent_set_token(&a, a.options.token);
 	a.certificate_is_ours =
 		a.options.transport == TRANSPORT_PINNED && !a.options.certificate_pem;
-	if (a.options.active.urls)
+	if (a.options.active.urls || a.options.by_contact)
 		active_restore(&a);
 	if (a.options.ignored)
 		log_notice(NULL, "arguments that mean nothing to this agent",

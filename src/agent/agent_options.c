@@ -409,12 +409,31 @@ static bool parse_transport(struct agent_options *o, const struct raw_options *r
 	if (transport < 0)
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "inox-transport is not psk, pinned or http.");
-	if (!o->token && transport != TRANSPORT_HTTP && !o->active.urls && !o->rescued)
+	if (!o->token && transport != TRANSPORT_HTTP && !o->active.urls && !o->rescued &&
+	    !o->by_contact)
 		return inox_error_set(
 			error, INOX_ERROR_INVALID,
 			"There is no agent token, and inox-transport=http was not asked "
 			"for.");
 	o->transport = (enum agent_transport)transport;
+	return true;
+}
+
+/* A token that came with the boot is worth more than one from whoever dials first. */
+static bool parse_delivery(struct agent_options *o, const struct raw_options *raw, GError **error)
+{
+	if (!raw->delivery)
+		return true;
+	if (!g_str_equal(raw->delivery, "contact"))
+		return inox_error_set(error, INOX_ERROR_INVALID, "inox-token is not contact.");
+	if (!uuid_is_set(&o->node) || !o->has_epoch || o->active.urls)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "inox-token=contact needs inox-node and inox-epoch, and an "
+				      "agent that is given no ipa-api-url.");
+	if (raw->transport && g_str_equal(raw->transport, "pinned"))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "inox-token=contact needs inox-transport=psk or http.");
+	o->by_contact = !o->token;
 	return true;
 }
 
@@ -495,8 +514,8 @@ bool agent_options_read(struct agent_options *o, int argc, char **argv, GError *
 	    (config && !read_config(&raw, config, error)) ||
 	    !read_token(&read, &raw, token_file, error) || !parse_scalars(&read, &raw, error) ||
 	    !parse_active(&read.active, &raw, error) || !parse_listen(&read, &raw, listen, error) ||
-	    !parse_transport(&read, &raw, error) || !parse_identity(&read, &raw, error) ||
-	    !read_certificate(&read, &raw, error))
+	    !parse_identity(&read, &raw, error) || !parse_delivery(&read, &raw, error) ||
+	    !parse_transport(&read, &raw, error) || !read_certificate(&read, &raw, error))
 		return false;
 	if (raw.pxe_interface)
 		read.pxe_interface = g_utf8_make_valid(raw.pxe_interface, -1);

@@ -35,6 +35,7 @@ struct agent_options {
 	struct uuid node; /* "" : any */
 	uint64_t epoch;
 	bool has_epoch;
+	bool by_contact; /* there is no token: the first who shows one for the node gives it */
 	bool debug;
 	bool rescued;           /* there is the mark: the token may be gone */
 	bool ignore_bootloader; /* a boot entry that cannot be made is no failure */

@@ -4,6 +4,7 @@
 #include "command_table.h"
 #include "inventory.h"
 #include "jsons.h"
+#include "kept.h"
 #include "log.h"
 
 json_t *command_get_hardware_info(struct agent *a, struct command_context *context,
@@ -26,8 +27,13 @@ static void adopt_token(struct agent *a, const char *text)
 		return;
 	g_autoptr(secret) token = secret_new(text);
 
+	if (a->token)
+		log_notice(NULL, "the control plane replaced the token");
+	else
+		log_notice(NULL, "the token was given by whoever dialled first");
 	agent_set_token(a, token);
-	log_notice(NULL, "the control plane replaced the token");
+	if (a->options.by_contact)
+		kept_write(a->options.root, KEPT_TOKEN, text);
 }
 
 json_t *command_set_node_info(struct agent *a, struct command_context *context,

@@ -267,6 +267,17 @@ static bool lacks_slash(const char *path)
 	return g_strv_contains(paths, path);
 }
 
+/* A body that is not there yet is none. */
+static bool is_introduction(const struct agent *a, const struct http_request *rq,
+			    const struct route *route)
+{
+	size_t length;
+	const char *body = http_request_body(rq, &length);
+
+	return route->post && g_str_equal(http_request_method(rq), "POST") &&
+	       !http_request_query(rq, "agent_token") && agent_is_introduction(a, body, length);
+}
+
 /* The route, or NULL when the answer has been given already: path, method and token, in this order. */
 static const struct route *admit(struct agent *a, struct http_request *rq, const char **ret_id)
 {
@@ -287,7 +298,7 @@ static const struct route *admit(struct agent *a, struct http_request *rq, const
 		reply_fault(rq, 405, NOT_ALLOWED);
 		return NULL;
 	}
-	if (route->needs_token && !is_authorized(a, rq)) {
+	if (route->needs_token && !is_authorized(a, rq) && !is_introduction(a, rq, route)) {
 		reply_fault(rq, 401, TOKEN_INVALID);
 		return NULL;
 	}

@@ -40,12 +40,17 @@ bool agent_refuse_inspection(struct request *rq, GError **error)
 
 struct agent_defaults agents_defaults(const struct config *c, char **ret_url)
 {
+	const char *delivery = config_text(c, OPTION_agent_token_delivery);
+
 	*ret_url = config_agent_api_url(c);
-	return (struct agent_defaults){
-		.active = !config_bool(c, OPTION_agent_poll_only),
-		.by_lookup = strcmp(config_text(c, OPTION_agent_token_delivery), "lookup") == 0,
-		.api_url = *ret_url,
-		.closed = config_bool(c, OPTION_api_disable_agent_api)};
+	return (struct agent_defaults){.active = !config_bool(c, OPTION_agent_poll_only),
+				       .by_lookup = strcmp(delivery, "lookup") == 0,
+				       .by_contact = strcmp(delivery, "contact") == 0,
+				       .allow_contact =
+					       config_bool(c, OPTION_agent_allow_first_contact),
+				       .transport = config_text(c, OPTION_agent_transport),
+				       .api_url = *ret_url,
+				       .closed = config_bool(c, OPTION_api_disable_agent_api)};
 }
 
 bool agents_node_is_active(const struct request *rq, const struct node *n)

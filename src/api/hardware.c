@@ -31,8 +31,9 @@ const struct hardware_interface hardware_interfaces[HARDWARE_INTERFACES] = {
 			    "default is [agent]transport. Optional."},                            \
 	{"agent_poll_only", "Whether the conductor polls the agent, which never calls; default is "  \
 			    "[agent]poll_only. Optional."},                                        \
-	{"agent_delivery", "How the agent gets its token: boot, cmdline, or, of an active node, " \
-			   "lookup; default is [agent]token_delivery. Optional."},                \
+	{"agent_delivery", "How the agent gets its token: boot, cmdline, of an active node " \
+			   "lookup, or, of a passive node and if it is allowed, contact; default "   \
+			   "is [agent]token_delivery. Optional."},                                \
 	{"deploy_kernel", "Kernel of another ramdisk: a path below the boot host's http root, or " \
 			  "a URL. Needs deploy_ramdisk. Optional."},                              \
 	{"deploy_ramdisk", "The ramdisk that belongs to it. Optional."},                          \

@@ -277,7 +277,8 @@ bool delivery_publish(const struct shelf *s, const struct script_site *site,
 					 .arguments = m->arguments,
 					 .api_url = m->api_url,
 					 .path = m->token ? m->path : "",
-					 .token = m->on_command_line ? m->token : NULL};
+					 .token = m->on_command_line ? m->token : NULL,
+					 .by_contact = m->by_contact};
 
 	if (!check_publish(m, error) || !parse_macs(m->macs, &interfaces, error) ||
 	    !choose_site(site, m, &at, error) ||

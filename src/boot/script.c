@@ -22,9 +22,9 @@
 #define SHOWN 64
 
 /* Arguments that the template sets: a caller's value for one of them would make two. */
-static const char *const reserved[] = {"inox-node",       "inox-epoch", "inox-transport",
-				       "ipa-api-url",     "initrd",     "bootif",
-				       "ipa-agent-token", "ir_pub_id",  "boot_method"};
+static const char *const reserved[] = {"inox-node", "inox-epoch", "inox-transport",  "ipa-api-url",
+				       "initrd",    "bootif",     "ipa-agent-token", "inox-token",
+				       "ir_pub_id", "boot_method"};
 
 static bool consists_of(const char *text, const char *set)
 {
@@ -111,6 +111,8 @@ char *script_arguments(const struct script_boot *boot, GError **error)
 	g_string_append_printf(line, "inox-node=%s inox-epoch=%" PRIu64 " inox-transport=%s",
 			       boot->node->s, boot->epoch, agent_transport_text(boot->transport));
 	append_token(line, boot->token);
+	if (boot->by_contact)
+		g_string_append(line, " inox-token=contact");
 	bool good = append_api_url(line, boot->api_url, error) &&
 		    (!*boot->arguments || append_arguments(line, boot->arguments, error));
 

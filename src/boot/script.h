@@ -30,6 +30,7 @@ struct script_boot {
 	const char *api_url;        /* active mode only, else "" */
 	const char *path;           /* of the token's file; "" if this boot has none */
 	const struct secret *token; /* as a kernel argument; NULL: not there */
+	bool by_contact;            /* the agent waits for its token */
 };
 
 /* The kernel arguments of a boot but for BOOTIF, blank separated, checked: names are [a-z0-9._-]+ and

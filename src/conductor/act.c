@@ -328,8 +328,9 @@ static bool act_publish(struct act *a, GError **error)
 	p->media = deployment_uses_media(a->n);
 	p->macs = list_macs(a, true, error);
 	if (!p->macs || !boot_call_fill(a->c->config, a->n, p, error) ||
-	    (!a->f.by_lookup && !(p->token = open_token(a, error))))
+	    (!a->f.by_lookup && !a->f.by_contact && !(p->token = open_token(a, error))))
 		return false;
+	p->by_contact = a->f.by_contact;
 	return ask(a, ROLE_BOOT, false, &m, BOOT_TIMEOUT_S, error);
 }
 
@@ -509,6 +510,7 @@ static bool send_watch(struct act *a, enum watch_phase phase, GError **error)
 		.phase = phase,
 		.interval_s = (uint32_t)(config_poll_interval(a->c->config).us / 1000000),
 		.command = g_strdup(a->f.command),
+		.offer = a->f.by_contact && phase == WATCH_FIRST_CONTACT,
 	};
 	m.dialer_watch.token = open_token(a, error);
 	return m.dialer_watch.token &&

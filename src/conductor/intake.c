@@ -291,10 +291,13 @@ static bool read_mode(struct conductor *c, const struct node *n, struct deployme
 		      GError **error)
 {
 	g_autofree char *url = config_agent_api_url(c->config);
+	const char *delivery = config_text(c->config, OPTION_agent_token_delivery);
 	const struct agent_defaults defaults = {
 		.active = !config_bool(c->config, OPTION_agent_poll_only),
-		.by_lookup =
-			strcmp(config_text(c->config, OPTION_agent_token_delivery), "lookup") == 0,
+		.by_lookup = strcmp(delivery, "lookup") == 0,
+		.by_contact = strcmp(delivery, "contact") == 0,
+		.allow_contact = config_bool(c->config, OPTION_agent_allow_first_contact),
+		.transport = config_text(c->config, OPTION_agent_transport),
 		.api_url = url};
 
 	return deployment_mode(n, &defaults, ret_mode, error);
@@ -322,6 +325,7 @@ static void prepare_boot(struct conductor *c, const struct node *n, struct intak
 	in->ev.assigned_address = in->address;
 	in->ev.active = mode.active;
 	in->ev.by_lookup = mode.by_lookup;
+	in->ev.by_contact = mode.by_contact;
 	if (!in->address) {
 		g_free(in->reason);
 		in->reason = g_strdup(error->message);

@@ -7,6 +7,8 @@
 #include "log.h"
 #include "pacing.h"
 
+#define TOKEN_SET G_CSET_a_2_z G_CSET_A_2_Z G_CSET_DIGITS "_-.~+=%&"
+
 struct loop *dialer_loop(const struct dialer *d)
 {
 	return d->loop;
@@ -87,7 +89,13 @@ static const char *check_channel(const struct message_dialer_watch *m)
 		return "the transport or the phase of the watch is unknown";
 	if (m->transport == TRANSPORT_PINNED && strlen(m->certificate) != WATCH_PIN_TEXT - 1)
 		return "transport is pinned, but no certificate is known";
-	return m->token ? NULL : "the node has no agent token";
+	if (!m->token)
+		return "the node has no agent token";
+	/* It is written into JSON as it is. */
+	if (m->offer && (m->transport == TRANSPORT_PINNED || m->phase != WATCH_FIRST_CONTACT ||
+			 strspn(secret_peek(m->token), TOKEN_SET) != secret_length(m->token)))
+		return "this token cannot be given by contact";
+	return NULL;
 }
 
 static char *check_watch(struct dialer *d, const struct message_dialer_watch *m,
@@ -107,6 +115,7 @@ static void set_identity(struct watch *w, const struct message_dialer_watch *m,
 	w->transport = (uint8_t)m->transport;
 	g_strlcpy(w->token, secret_peek(m->token), sizeof(w->token));
 	g_strlcpy(w->pin, m->certificate, sizeof(w->pin));
+	w->offer = m->offer;
 	tls_psk_of_token(m->token, w->psk);
 }
 

@@ -47,6 +47,7 @@ struct question {
 	const char *method, *resource; /* below /v1 */
 	const char *query; /* in front of the token: "" or "a=b&"; NULL: without token */
 	const char *body;
+	bool introduces; /* to whoever answers; the body is all that counts */
 	size_t reply_limit;
 	struct span first_byte, total;
 };

@@ -4,6 +4,9 @@
  *   follows a command     command (with a long poll in turn, if the agent is ours)
  *   else                  status; and the list, where the channel alone does not prove the agent
  *
+ * Where the token is given by contact, an agent that does not know it is offered it, until it is taken; the
+ * next look is then the proof.
+ *
  * An agent counts as seen only after an answer that needed the token: /v1/status is open to everybody
  * who answers at the address, except inside a channel that was opened with the token itself.
  */
@@ -140,6 +143,8 @@ static void tell_command(struct dialer *d, struct watch *w, struct agent_result 
 	w->told_progress = now(d);
 }
 
+static void offer(struct dialer *d, struct watch *w);
+
 /* ---- the end of a look */
 
 static void on_success(struct dialer *d, struct watch *w)
@@ -205,12 +210,26 @@ static void on_malformed(struct dialer *d, struct watch *w, const struct http_ou
 	on_failure(d, w, outcome->reached, reason);
 }
 
+/* Whether the look failed because the agent may have no token yet. */
+static bool may_offer(const struct watch *w, const struct http_outcome *outcome)
+{
+	if (!w->offer || w->offered || w->alive || w->phase != WATCH_FIRST_CONTACT)
+		return false;
+	if (w->transport == TRANSPORT_PSK)
+		return outcome->error && outcome->reached == MILESTONE_PORT;
+	return !outcome->error && outcome->status == 401;
+}
+
 /* True if the answer is a whole 200; else the failure is dealt with. */
 static bool is_good(struct dialer *d, struct watch *w, const struct http_outcome *outcome,
 		    const char *what)
 {
 	bool busy = false;
 
+	if (may_offer(w, outcome)) {
+		offer(d, w);
+		return false;
+	}
 	if (outcome->error) {
 		on_failure(d, w, outcome->reached, outcome->error->message);
 		return false;
@@ -274,6 +293,78 @@ static void ask_command(struct dialer *d, struct watch *w)
 		     w->look != LOOK_LONG_POLL && dialer_may_long_poll(d);
 
 	ask(d, w, waits ? LOOK_LONG_POLL : LOOK_COMMAND, resource, on_command);
+}
+
+static void on_refused_offer(struct dialer *d, struct watch *w, const char *reason)
+{
+	g_autofree char *sentence = g_strdup_printf("refuses the token: %s", reason);
+
+	on_failure(d, w, MILESTONE_PORT, sentence);
+}
+
+/* That it was taken is proved by nothing but the looks that follow. */
+static void on_offer_answer(struct dialer *d, struct watch *w, const struct http_outcome *outcome)
+{
+	g_auto(agent_result) r = {.reason = NULL};
+	g_autoptr(GError) error = NULL;
+
+	if (!agent_reply_result(outcome->body, outcome->length, LIMIT_AGENT_REPLY, &r, &error)) {
+		d->metrics.malformed++;
+		on_refused_offer(d, w, error->message);
+	} else if (r.status != COMMAND_SUCCEEDED) {
+		on_refused_offer(d, w, *r.reason ? r.reason : command_status_text(r.status));
+	} else {
+		w->offered = true;
+		log_notice(w->node.s, "an agent has taken its token", F_INT("epoch", w->epoch));
+		dialer_look_after(d, w, SPAN_MS(0));
+	}
+}
+
+static void on_offer(void *ctx, const struct http_outcome *outcome)
+{
+	struct dialer *d;
+	struct watch *w = dialer_finish(ctx, outcome, &d);
+	bool busy = false;
+
+	if (outcome->error) {
+		on_failure(d, w, MIN(outcome->reached, MILESTONE_PORT), outcome->error->message);
+	} else if (outcome->status != 200) {
+		g_autofree char *fault =
+			agent_reply_fault(outcome->status, outcome->body, outcome->length, &busy);
+
+		g_autofree char *reason = g_strconcat(
+			fault,
+			outcome->status == 401 ? " (it has one from somebody else, or waits "
+						 "for none)"
+					       : "",
+			NULL);
+
+		on_refused_offer(d, w, reason);
+	} else {
+		on_offer_answer(d, w, outcome);
+	}
+}
+
+static void offer(struct dialer *d, struct watch *w)
+{
+	enum slot slot = dialer_slot_of(d, w);
+	char *body =
+		g_strdup_printf("{\"name\": \"poll.set_node_info\", \"params\": {\"node_info\": "
+				"{\"node\": {\"uuid\": \"%s\"}, \"config\": "
+				"{\"agent_token\": \"%s\"}}}}",
+				w->node.s, w->token);
+	struct question q = {.slot = slot,
+			     .introduces = true,
+			     .body = body,
+			     .reply_limit = LIMIT_AGENT_REPLY,
+			     .first_byte = slot == SLOT_DEAD ? DEAD_ANSWERS : ANSWERS};
+
+	q.total = q.first_byte;
+	q.method = "POST";
+	q.resource = "/commands/";
+	w->look = LOOK_OFFER;
+	dialer_ask(d, w, &q, on_offer);
+	secret_wipe_text(body);
 }
 
 void look_start(struct dialer *d, struct watch *w)

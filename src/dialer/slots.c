@@ -235,7 +235,8 @@ void dialer_ask(struct dialer *d, struct watch *w, const struct question *q, htt
 	r->link.data = r;
 	enter_list(d->slots, r, q->slot);
 	w->running = r;
-	r->transfer = http_client_start(d->client, &call, done, r);
+	r->transfer = q->introduces ? http_client_introduce(d->client, &call, done, r)
+				    : http_client_start(d->client, &call, done, r);
 	secret_wipe_text(path);
 }
 

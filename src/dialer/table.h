@@ -19,7 +19,7 @@
 #define WATCH_PIN_TEXT  65
 
 /* What a running look has asked for. */
-enum look { LOOK_STATUS, LOOK_LIST, LOOK_COMMAND, LOOK_LONG_POLL };
+enum look { LOOK_STATUS, LOOK_LIST, LOOK_COMMAND, LOOK_LONG_POLL, LOOK_OFFER };
 
 /* Which limit a connection counts against, and in which queue it waits for its turn. */
 enum slot {
@@ -61,6 +61,8 @@ struct watch {
 	bool halted;      /* not dialled */
 	bool counted;     /* in the number of those watched in its phase */
 	bool token_lost;  /* never dialled again in this epoch */
+	bool offer;       /* the token may be given to an agent that has none */
+	bool offered;     /* and was taken: once in an epoch */
 	uint8_t furthest; /* enum milestone that was told */
 	uint32_t reason_hash;
 	uint8_t command_status;

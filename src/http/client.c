@@ -26,6 +26,7 @@
 #define DEFAULT_TOTAL      SPAN_SECONDS(120)
 #define INTERIM_MAX        4 /* "100 Continue" and the like in front of the answer */
 #define FINGERPRINT_TEXT   65
+#define INTRODUCTION       "/v1/commands/?wait=true"
 
 enum stage { STAGE_CONNECT, STAGE_HANDSHAKE, STAGE_ASK, STAGE_HEAD, STAGE_BODY };
 
@@ -49,6 +50,7 @@ struct http_transfer {
 	char fingerprint[FINGERPRINT_TEXT];
 	struct evbuffer *request; /* what is left to be sent */
 	bool head_only;
+	bool introduces; /* to whoever answers: nothing is proven */
 	size_t reply_limit;
 	struct span connect_timeout, first_byte_timeout;
 	struct mono total_deadline, stage_deadline;
@@ -322,7 +324,7 @@ static void handshake(struct http_transfer *t)
 		return;
 	}
 	t->handshake.us = (int64_t)(loop_now(t->client->l).us - t->connected.us);
-	if (!tls_client_check(t->wire.ssl, pin, &error)) {
+	if (!t->introduces && !tls_client_check(t->wire.ssl, pin, &error)) {
 		g_autofree char *sentence = g_strdup_printf("is not trusted: %s", error->message);
 
 		fail(t, INOX_ERROR_PEER, sentence);
@@ -334,6 +336,8 @@ static void handshake(struct http_transfer *t)
 
 static SSL *make_session(struct http_transfer *t)
 {
+	if (t->introduces)
+		return tls_client_any_session(t->client->tls);
 	if (t->transport == TRANSPORT_PSK)
 		return tls_client_psk_session(t->client->tls, t->identity, t->key);
 	return tls_client_pinned_session(t->client->tls);
@@ -472,8 +476,8 @@ static struct evbuffer *compose(const struct http_call *call)
 	return out;
 }
 
-struct http_transfer *http_client_start(struct http_client *c, const struct http_call *call,
-					http_done_fn done, void *ctx)
+static struct http_transfer *start(struct http_client *c, const struct http_call *call,
+				   bool introduces, http_done_fn done, void *ctx)
 {
 	struct http_transfer *t = g_new0(struct http_transfer, 1);
 
@@ -483,6 +487,7 @@ struct http_transfer *http_client_start(struct http_client *c, const struct http
 	t->ctx = ctx;
 	t->to = call->to;
 	t->transport = call->transport;
+	t->introduces = introduces;
 	t->reply_limit = call->reply_limit;
 	t->head_only = g_str_equal(call->method, "HEAD");
 	t->connect_timeout = or_default(call->connect_timeout, DEFAULT_CONNECT);
@@ -493,7 +498,9 @@ struct http_transfer *http_client_start(struct http_client *c, const struct http
 	t->input = evbuffer_new();
 	t->timer = loop_timer_new(c->l, on_timer, t);
 	t->request = compose(call);
-	if (call->transport == TRANSPORT_PSK) {
+	if (introduces) {
+		g_assert(call->transport != TRANSPORT_PINNED);
+	} else if (call->transport == TRANSPORT_PSK) {
 		g_strlcpy(t->identity, call->psk_identity, sizeof(t->identity));
 		memcpy(t->key, call->psk_key, sizeof(t->key));
 	} else if (call->transport == TRANSPORT_PINNED) {
@@ -505,6 +512,22 @@ struct http_transfer *http_client_start(struct http_client *c, const struct http
 	else
 		fail_later(t, INOX_ERROR_INVALID, "cannot be asked: the path is not encoded");
 	return t;
+}
+
+struct http_transfer *http_client_start(struct http_client *c, const struct http_call *call,
+					http_done_fn done, void *ctx)
+{
+	return start(c, call, false, done, ctx);
+}
+
+struct http_transfer *http_client_introduce(struct http_client *c, const struct http_call *call,
+					    http_done_fn done, void *ctx)
+{
+	struct http_call fixed = *call;
+
+	fixed.method = "POST";
+	fixed.path = INTRODUCTION;
+	return start(c, &fixed, true, done, ctx);
 }
 
 void http_transfer_cancel(struct http_transfer *t)

@@ -62,6 +62,11 @@ void http_client_free(struct http_client *c); /* cancels what runs, without call
 /* Copies what it needs of the call.  `done` is called exactly once, never from inside this function. */
 struct http_transfer *http_client_start(struct http_client *c, const struct http_call *call,
 					http_done_fn done, void *ctx);
+/* Says something to whoever answers, proven by nothing: POST /v1/commands/?wait=true, and nothing else, so that
+ * no other request can go this way.  TRANSPORT_PSK: in TLS 1.3 with any certificate, which keeps out those who
+ * only listen; TRANSPORT_HTTP: in clear.  Method, path, key and certificate of the call are not looked at. */
+struct http_transfer *http_client_introduce(struct http_client *c, const struct http_call *call,
+					    http_done_fn done, void *ctx);
 /* `done` is not called any more.  Only for a transfer that has not called it yet. */
 void http_transfer_cancel(struct http_transfer *t);
 

@@ -279,6 +279,15 @@ SSL *tls_client_pinned_session(struct tls_client *c)
 	return SSL_new(c->pinned);
 }
 
+SSL *tls_client_any_session(struct tls_client *c)
+{
+	SSL *ssl = SSL_new(c->pinned);
+
+	if (ssl)
+		SSL_set_min_proto_version(ssl, TLS1_3_VERSION);
+	return ssl;
+}
+
 static bool pin_matches(const SSL *ssl, const char *certificate_sha256)
 {
 	X509 *leaf = SSL_get1_peer_certificate(ssl);

@@ -17,6 +17,8 @@ void tls_client_free(struct tls_client *c);
 /* `identity` and `key` must live as long as the session. */
 SSL *tls_client_psk_session(struct tls_client *c, const char *identity, const uint8_t *key);
 SSL *tls_client_pinned_session(struct tls_client *c);
+/* TLS 1.3 with whoever answers. */
+SSL *tls_client_any_session(struct tls_client *c);
 /* After the handshake: whether it proved what was asked for.  `certificate_sha256` NULL: that the PSK
  * was used.  Errors: PEER. */
 bool tls_client_check(const SSL *ssl, const char *certificate_sha256, GError **error);

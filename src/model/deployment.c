@@ -196,20 +196,56 @@ bool deployment_flag(const struct node *n, const char *key, bool otherwise, bool
 			      key);
 }
 
+static bool is_delivery(const char *text)
+{
+	static const char *const ways[] = {"boot", "cmdline", "lookup", "contact", NULL};
+
+	return g_strv_contains(ways, text);
+}
+
+/* Whether the token may go to whoever answers first. */
+static bool check_contact(const struct node *n, const struct agent_defaults *defaults, bool active,
+			  GError **error)
+{
+	enum agent_transport transport;
+
+	if (active)
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"the token is to be given at the first contact, and the node is in active "
+			"mode: use the passive mode, or another driver_info.agent_delivery or "
+			"[agent]token_delivery");
+	if (!defaults->allow_contact)
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"the token is to be given at the first contact, which is not allowed: set "
+			"[agent]allow_first_contact, or use another driver_info.agent_delivery or "
+			"[agent]token_delivery");
+	if (!deployment_transport(n, defaults->transport ? defaults->transport : "psk", &transport,
+				  error))
+		return false;
+	return transport != TRANSPORT_PINNED ||
+	       inox_error_set(error, INOX_ERROR_INVALID,
+			      "the token is to be given at the first contact, and the transport is "
+			      "pinned: use psk or http, or another driver_info.agent_delivery or "
+			      "[agent]token_delivery");
+}
+
 bool deployment_mode(const struct node *n, const struct agent_defaults *defaults,
 		     struct deployment_mode *ret_mode, GError **error)
 {
 	const char *delivery = json_peek_string(n->driver_info, "agent_delivery");
-	struct deployment_mode mode = {.by_lookup = defaults->by_lookup};
+	struct deployment_mode mode = {.by_lookup = defaults->by_lookup,
+				       .by_contact = defaults->by_contact};
 	struct ramdisk ramdisk;
 	bool polled;
 
 	if (!deployment_flag(n, "agent_poll_only", !defaults->active, &polled, error))
 		return false;
-	if (delivery && strcmp(delivery, "boot") != 0 && strcmp(delivery, "lookup") != 0 &&
-	    strcmp(delivery, "cmdline") != 0)
+	if (delivery && !is_delivery(delivery))
 		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "driver_info.agent_delivery must be boot, cmdline or lookup");
+				      "driver_info.agent_delivery must be boot, cmdline, lookup or "
+				      "contact");
 	if (!ramdisk_read(n, "", &ramdisk, error))
 		return false;
 	if (!polled && !defaults->api_url)
@@ -225,8 +261,12 @@ bool deployment_mode(const struct node *n, const struct agent_defaults *defaults
 			"the node is in active mode, and [api]disable_agent_api = true refuses what "
 			"its agent would call: use the passive mode ([agent]poll_only = true, or "
 			"driver_info.agent_poll_only of the node), or open it");
-	if (delivery)
+	if (delivery) {
 		mode.by_lookup = strcmp(delivery, "lookup") == 0;
+		mode.by_contact = strcmp(delivery, "contact") == 0;
+	}
+	if (mode.by_contact && !check_contact(n, defaults, !polled, error))
+		return false;
 	mode.active = !polled;
 	/* Who does not call cannot look up. */
 	mode.by_lookup &= mode.active;

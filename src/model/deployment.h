@@ -20,10 +20,12 @@ bool deployment_flag(const struct node *n, const char *key, bool otherwise, bool
 bool deployment_check_rescue(const struct node *n, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* How the node and its agent find each other: driver_info before the configuration. */
 struct deployment_mode {
-	bool active;    /* the agent calls the API; false: it is polled and never calls */
-	bool by_lookup; /* of an active node: its first look-up gives the token */
+	bool active;     /* the agent calls the API; false: it is polled and never calls */
+	bool by_lookup;  /* of an active node: its first look-up gives the token */
+	bool by_contact; /* of a passive node: the first who answers is given the token */
 };
-/* INVALID when driver_info does not fit, or the node is active and there is no URL for its agent. */
+/* INVALID when driver_info does not fit, the node is active and there is no URL for its agent, or its token
+ * may not be given at the first contact. */
 bool deployment_mode(const struct node *n, const struct agent_defaults *defaults,
 		     struct deployment_mode *ret_mode, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* enum agent_transport; `otherwise` is [agent]transport.  INVALID for another word. */

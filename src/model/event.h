@@ -41,10 +41,13 @@ struct flow_limits {
 
 /* What holds for nodes whose driver_info says nothing else; from the configuration. */
 struct agent_defaults {
-	bool active;         /* not [agent]poll_only */
-	bool by_lookup;      /* [agent]token_delivery */
-	bool closed;         /* [api]disable_agent_api */
-	const char *api_url; /* for agents; NULL: none */
+	bool active;           /* not [agent]poll_only */
+	bool by_lookup;        /* [agent]token_delivery */
+	bool by_contact;       /* the same */
+	bool allow_contact;    /* [agent]allow_first_contact */
+	const char *transport; /* [agent]transport */
+	bool closed;           /* [api]disable_agent_api */
+	const char *api_url;   /* for agents; NULL: none */
 };
 
 struct event {
@@ -58,7 +61,8 @@ struct event {
 	uint64_t turn;
 	struct flow_limits limits; /* zero in the API's events */
 	bool automated_clean;      /* the server's default */
-	const json_t *clean_priorities; /* {"deploy.erase_devices": 10}: before the agent's; NULL: none */
+	const json_t *
+		clean_priorities; /* {"deploy.erase_devices": 10}: before the agent's; NULL: none */
 
 	/* EVENT_VERB */
 	enum state_event verb;
@@ -99,7 +103,7 @@ struct event {
 	 * why there is none in `reason`. */
 	const char *fresh_token;
 	const char *fresh_verifier;
-	bool active, by_lookup; /* the mode of this boot: see flow.def */
+	bool active, by_lookup, by_contact; /* the mode of this boot: see flow.def */
 	const char *fresh_path;
 	const char *assigned_address;
 };

@@ -218,6 +218,7 @@ static bool begin_boot(struct fold *x)
 	f->restarts = 0;
 	f->active = ev->active;
 	f->by_lookup = ev->by_lookup;
+	f->by_contact = ev->by_contact;
 	f->called = false;
 	g_clear_pointer(&f->pin, g_free);
 	return true;
@@ -232,7 +233,7 @@ static void end_boot(struct fold *x, bool keep_address)
 	fold_set_info(x, "agent_url", NULL);
 	g_clear_pointer(&x->f.path, g_free);
 	/* No look-up and no heartbeat belongs to it any more. */
-	x->f.active = x->f.by_lookup = x->f.called = false;
+	x->f.active = x->f.by_lookup = x->f.by_contact = x->f.called = false;
 	g_clear_pointer(&x->f.pin, g_free);
 }
 

@@ -593,6 +593,75 @@ def test_pinned_channel_serves_both_kinds(agent):
     assert '{"commands": []}' in s_client(a.port, request, "-psk", psk(TOKEN), "-psk_identity", f"{NODE}:7")
 
 
+# ---- a token by contact
+
+def info_of(token, node=NODE):
+    return {"node_info": {"node": {"uuid": node}, "config": {"agent_token": token}}}
+
+
+def post_text(name, params):
+    body = json.dumps({"name": name, "params": params})
+    return f"POST /v1/commands/?wait=true HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" \
+           f"Content-Length: {len(body)}\r\n\r\n{body}"
+
+
+@pytest.mark.parametrize("name", ("poll.set_node_info", "poll.node_info"))
+def test_who_shows_a_token_first_gives_it(agent, name):
+    a = agent(token=None, cmdline=f"inox-node={NODE} inox-epoch=7 inox-token=contact")
+    for wrong, params in ((name, info_of(TOKEN, NODE.replace("1", "2"))), (name, info_of("short")), (name, {}),
+                          (name, info_of("x" * 20 + " " + "x" * 20)), ("standby.sync", {}),
+                          ("standby.sync", info_of(TOKEN)), (name, {"node_info": {"config": {"agent_token": TOKEN}}})):
+        assert a.run(wrong, params, wait=True, token=None)[0] == 401, (wrong, params)
+    assert a.run(name, info_of(TOKEN), wait=True)[0] == 401, "with a token in the query"
+    assert a.ask("POST", "/v1/commands/?wait=true", "{", token=None)[0] == 401
+    assert a.ask("GET", "/v1/commands/", token=None)[0] == 401
+    assert a.ask("GET", "/v1/status", token=None)[0] == 200
+    assert a.run(name, info_of(TOKEN), wait=True, token=None)[0] == 200
+    assert a.run(name, info_of("y" * 43), wait=True, token=None)[0] == 401, "a second giver"
+    assert a.run("standby.sync")[0] == 200
+    assert a.run(name, info_of("y" * 43), wait=True)[0] == 200, "who has the token may replace it"
+    assert a.run("standby.sync", token="y" * 43)[0] == 200 and a.run("standby.sync")[0] == 401
+
+
+def test_a_token_by_contact_is_the_key_of_the_channel(agent):
+    cmdline = f"inox-node={NODE} inox-epoch=7 inox-token=contact"
+    a = agent(token=None, transport="psk", cmdline=cmdline)
+    look = "GET /v1/commands/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    right = ["-psk", psk(TOKEN), "-psk_identity", f"{NODE}:7"]
+    assert "401 UNAUTHORIZED" in s_client(a.port, look)
+    assert "401 UNAUTHORIZED" in s_client(a.port, post_text("standby.sync", {}))
+    assert '"SUCCEEDED"' in s_client(a.port, post_text("poll.set_node_info", info_of(TOKEN)))
+    assert '"SUCCEEDED"' in s_client(a.port, post_text("standby.sync", {}), *right)
+    # From here the certificate opens nothing, with the token neither.
+    assert "401 UNAUTHORIZED" in s_client(a.port, look.replace("/ HTTP", f"/?agent_token={TOKEN} HTTP"))
+    assert "401 UNAUTHORIZED" in s_client(a.port, post_text("poll.set_node_info", info_of("y" * 43)))
+    # The same boot's next agent is the same to the conductor, and has no certificate any more.
+    a.process.popen.kill()
+    a.process.popen.wait(20)
+    kept = a.root / "run/inox/agent-token"
+    assert kept.read_text().strip() == TOKEN and kept.stat().st_mode & 0o777 == 0o600
+    again = agent(token=None, transport="psk", cmdline=cmdline)
+    assert '{"commands": []}' in s_client(again.port, look, *right)
+    assert s_client(again.port, look) == ""
+
+
+def test_without_the_argument_nobody_gives_a_token(agent):
+    a = agent(token=None, cmdline=f"inox-node={NODE} inox-epoch=7")
+    assert a.run("poll.set_node_info", info_of(TOKEN), wait=True, token=None)[0] == 401
+
+
+@pytest.mark.parametrize("cmdline, sentence", [
+    ("inox-token=contact", "needs inox-node and inox-epoch"),
+    (f"inox-token=contact inox-node={NODE} inox-epoch=7 ipa-api-url=http://192.0.2.1", "no ipa-api-url"),
+    (f"inox-token=contact inox-node={NODE} inox-epoch=7 inox-transport=pinned", "inox-transport=psk or http"),
+    (f"inox-token=given inox-node={NODE} inox-epoch=7", "inox-token is not contact")])
+def test_where_no_token_can_be_given_by_contact_the_agent_says_so(build, folder, cmdline, sentence):
+    (folder / "proc").mkdir()
+    (folder / "proc/cmdline").write_text(cmdline + "\n")
+    done = subprocess.run([build / "src/agent/inox-agent", "--root", folder], capture_output=True, text=True, timeout=20)
+    assert done.returncode != 0 and sentence in done.stderr
+
+
 # ---- passive
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")

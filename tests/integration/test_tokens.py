@@ -4,13 +4,17 @@ That no token and no password is in a log, a row, an answer or a process's argum
 uses a ProcessRack (rack/secret_watch.py); here the search itself is made to find something, on each of its ways.
 """
 import base64
+import http.client
 import json
 import os
 import pathlib
 import re
 import resource
 import secrets
+import signal
+import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
@@ -34,6 +38,8 @@ WAYS = {  # name: (active, driver_info)
     "active": (True, {}),
     "lookup": (True, {"agent_delivery": "lookup"}),
     "lookup-http": (True, {"agent_delivery": "lookup", "agent_transport": "http"}),
+    "contact": (False, {"agent_delivery": "contact"}),
+    "contact-http": (False, {"agent_delivery": "contact", "agent_transport": "http"}),
 }
 
 
@@ -43,7 +49,7 @@ class Site:
     def __init__(self, build, folder, inoxd, number, way="passive", media=False, config=None):
         active, info = WAYS[way]
         port = free_port()
-        api = {"agent": {"poll_only": not active}, "api": {"port": port},
+        api = {"agent": {"poll_only": not active, "allow_first_contact": way.startswith("contact")}, "api": {"port": port},
                "service_catalog": {"endpoint_override": f"http://127.0.0.1:{port}"}}
         for group, options in (config or {}).items():
             api.setdefault(group, {}).update(options)
@@ -109,7 +115,8 @@ def site(build, folder, inoxd):
 # ---- the life of a token
 
 @pytest.mark.parametrize("way, media", [("passive", False), ("passive", True), ("active", False), ("active", True),
-                                        ("lookup", False), ("lookup-http", False)])
+                                        ("lookup", False), ("lookup-http", False),
+                                        ("contact", False), ("contact", True), ("contact-http", False)])
 def test_each_boot_has_a_token_of_its_own_and_it_dies_with_it(site, way, media):
     s = site(way, media)
     for boot in (1, 2):
@@ -231,6 +238,63 @@ def test_the_same_boot_keeps_its_token_whatever_restarts(site, role):
     after = s.row()
     assert all(before[k] == after[k] for k in ("agent_token", "agent_verifier", "boot_epoch"))
     wait_until(lambda: s.beat(token).status == 202, 10, what="the token is taken")
+
+
+# ---- given at the first contact
+
+def give_as_a_stranger(s, address, transport, token):
+    """What the conductor would do, done by somebody who was faster."""
+    body = json.dumps({"name": "poll.set_node_info", "params": {"node_info": {
+        "node": {"uuid": s.uuid}, "config": {"agent_token": token}}}})
+    connection = http.client.HTTPConnection(address, 9999, timeout=10)
+    if transport == "psk":
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(address, 9999, timeout=10, context=context)
+    connection.request("POST", "/v1/commands/?wait=true", body)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text
+
+
+def listens(address):
+    try:
+        socket.create_connection((address, 9999), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("way, transport", [("contact", "psk"), ("contact-http", "http")])
+def test_an_agent_that_a_stranger_gave_a_token_is_not_deployed(site, way, transport):
+    s = site(way, config={"conductor": {"deploy_callback_timeout": 5}})
+    stranger = secrets.token_urlsafe(32)
+    s.rack.secrets.add(stranger, "the stranger's token")
+    dialer = s.rack.inoxd.children()["dialer"]
+    os.kill(dialer, signal.SIGSTOP)
+    s.rack.provision("n1", "active")
+    address = wait_until(lambda: s.row()["agent_address"], 20, what="the agent's address")
+    wait_until(lambda: listens(address), 20, what="the agent listens")
+    assert give_as_a_stranger(s, address, transport, stranger)[0] == 200
+    os.kill(dialer, signal.SIGCONT)
+    s.wait_state("deploy failed")
+    assert "refuses the token: HTTP 401" in s.rack.node("n1")["last_error"]
+    assert s.machine.disk_head(1024) == bytes(1024)
+    s.settle()
+    assert s.rack.published() == []
+
+
+def test_no_token_is_given_at_a_contact_unless_that_is_allowed(site):
+    s = site("passive")
+    s.rack.call("PATCH", "/v1/nodes/n1", [{"op": "add", "path": "/driver_info/agent_delivery", "value": "contact"}],
+                want=200)
+    shown = s.rack.call("GET", "/v1/nodes/n1/validate", want=200).json
+    assert shown["deploy"]["result"] is False and "[agent]allow_first_contact" in shown["deploy"]["reason"]
+    assert shown["rescue"]["result"] is False
+    refused = s.rack.call("PUT", "/v1/nodes/n1/states/provision", {"target": "active"}, want=400)
+    assert "[agent]allow_first_contact" in fault(refused)
+    assert s.rack.node("n1")["provision_state"] == "available"
 
 
 # ---- at rest

@@ -161,6 +161,49 @@ static void test_mode(void)
 	}
 }
 
+static void test_contact_rules(void)
+{
+	static const struct {
+		const char *info;
+		bool active, allowed;
+		const char *refusal; /* NULL: taken */
+	} cases[] = {
+		{"{\"agent_delivery\": \"contact\"}", false, true, NULL},
+		{"{\"agent_delivery\": \"contact\", \"agent_transport\": \"http\"}", false, true,
+		 NULL},
+		{"{\"agent_delivery\": \"contact\", \"agent_poll_only\": true}", true, true, NULL},
+		{"{\"agent_delivery\": \"contact\"}", false, false, "[agent]allow_first_contact"},
+		{"{\"agent_delivery\": \"contact\"}", true, true, "active mode"},
+		{"{\"agent_delivery\": \"contact\", \"agent_transport\": \"pinned\"}", false, true,
+		 "the transport is pinned"},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct agent_defaults defaults = {.active = cases[i].active,
+						  .allow_contact = cases[i].allowed,
+						  .transport = "psk",
+						  .api_url = "http://api"};
+		struct play p = play_new(STATE_AVAILABLE);
+		struct deployment_mode mode;
+		g_autoptr(GError) error = NULL;
+
+		json_decref(p.n->driver_info);
+		p.n->driver_info = json_loads(cases[i].info, 0, NULL);
+		bool taken = deployment_mode(p.n, &defaults, &mode, &error);
+
+		g_assert_cmpint(taken, ==, !cases[i].refusal);
+		g_assert_true(taken ? mode.by_contact
+				    : strstr(error->message, cases[i].refusal) != NULL);
+		/* As the configuration's default, and what the node says before it. */
+		json_object_del(p.n->driver_info, "agent_delivery");
+		defaults.by_contact = true;
+		g_assert_cmpint(deployment_mode(p.n, &defaults, &mode, NULL), ==, taken);
+		json_object_set_new(p.n->driver_info, "agent_delivery", json_string("boot"));
+		g_assert_true(deployment_mode(p.n, &defaults, &mode, NULL) && !mode.by_contact);
+		play_done(&p);
+	}
+}
+
 static bool deploy(struct play *p, const struct agent_defaults *agents, GError **error)
 {
 	struct event ev = play_event(p, EVENT_VERB);
@@ -364,6 +407,7 @@ int main(int argc, char **argv)
 	CASE("one certificate is taken, and nothing beside it", test_certificate);
 	CASE("a callback URL is a scheme, a numeric address and a port", test_callback);
 	CASE("driver_info decides the mode before the configuration", test_mode);
+	CASE("a token by contact needs the passive mode and a permission", test_contact_rules);
 	CASE("an active node without a URL for its agent is not deployed", test_active_needs_a_url);
 	CASE("the first heartbeat says where the agent is", test_heartbeat);
 	CASE("a heartbeat may come before the BMC says on", test_early_heartbeat);

@@ -157,6 +157,7 @@ static void test_hostile_arguments(void)
 		"{\"a\": \"\\u00e9\"}",
 		"{\"inox-node\": \"x\"}",
 		"{\"inox-epoch\": \"9\"}",
+		"{\"inox-token\": \"contact\"}",
 		"{\"inox-transport\": \"http\"}",
 		"{\"ipa-api-url\": \"http://192.0.2.1\"}",
 		"{\"initrd\": \"x\"}",
@@ -419,6 +420,12 @@ static void test_without_token(void)
 	g_autofree char *script = content(&h, SCRIPT_FILE);
 
 	g_assert_null(strstr(script, "token.img"));
+	g_assert_null(strstr(script, "inox-token"));
+	m.boot_publish.by_contact = true;
+	g_assert_true(delivery_publish(h.shelf, &site, &m.boot_publish, NULL));
+	g_autofree char *waiting = content(&h, SCRIPT_FILE);
+
+	g_assert_nonnull(strstr(waiting, " inox-token=contact "));
 	g_assert_false(exists(&h, "http/once"));
 	host_end(&h);
 }

@@ -39,6 +39,7 @@ struct scene {
 	const char *post_body;
 	struct http_request *held; /* a long poll */
 	bool hold_long_polls;
+	bool waits; /* for its token */
 	unsigned requests, posts, long_polls, gone, bad_tokens;
 	char *posted;
 	/* what the conductor heard last */
@@ -82,7 +83,13 @@ static void on_post(struct scene *s, struct http_request *rq)
 	s->posts++;
 	g_free(s->posted);
 	s->posted = g_strdup(http_request_body(rq, &length));
-	check_token(s, rq);
+	if (s->waits) {
+		g_assert_cmpstr(http_request_raw_query(rq), ==, "wait=true");
+		s->waits = s->post_code != 200;
+		s->list_code = s->waits ? 401 : 200;
+	} else {
+		check_token(s, rq);
+	}
 	answer(rq, s->post_code, s->post_body);
 }
 
@@ -211,7 +218,7 @@ static bool psk_of_token(void *ctx, const char *identity, uint8_t ret_key[static
 
 	tls_psk_identity(&s->node, 3, expected);
 	tls_psk_of_token(token, ret_key);
-	return strcmp(identity, expected) == 0;
+	return !s->waits && strcmp(identity, expected) == 0;
 }
 
 static void serve(struct scene *s)
@@ -459,6 +466,80 @@ static void test_pinned(void)
 	s.pin = fingerprint(certificate);
 	watch(&s, WATCH_FIRST_CONTACT, TRANSPORT_PINNED, "");
 	WAIT_FOR(&s, s.alive_count == 1);
+	tear_down(&s);
+}
+
+static void watch_and_offer(struct scene *s, enum agent_transport transport)
+{
+	struct message m = watch_of(s, WATCH_FIRST_CONTACT, transport, "");
+
+	m.dialer_watch.offer = true;
+	give(s, &m);
+}
+
+static void check_contact(enum agent_transport transport)
+{
+	struct scene s;
+	g_autofree char *certificate = NULL, *key = NULL;
+	g_autofree char *done = result("SUCCEEDED", "null");
+
+	g_assert_true(tls_make_certificate("agent", "127.0.0.1", &certificate, &key, NULL));
+	struct http_tls_server_options o = {.certificate_pem = certificate,
+					    .private_key_pem = key,
+					    .psk = psk_of_token,
+					    .ctx = &s};
+
+	set_up(&s, LOCAL);
+	s.tls = transport == TRANSPORT_PSK ? http_tls_server_new(&o, NULL) : NULL;
+	s.waits = true;
+	s.list_code = s.post_code = 401;
+	s.list_body = s.post_body = "{\"faultstring\": \"401 Unauthorized: Token invalid.\"}";
+	serve(&s);
+	watch_and_offer(&s, transport);
+	WAIT_FOR(&s, s.milestone_count == 1);
+	g_assert_true(g_str_has_prefix(s.last_reason, "refuses the token: HTTP 401"));
+	g_assert_cmpuint(s.last_milestone, ==, MILESTONE_PORT);
+	g_assert_cmpuint(s.posts, ==, 1);
+	/* The second offer is taken, and there is no third one. */
+	s.post_code = 200;
+	s.post_body = done;
+	s.list_body = LIST;
+	WAIT_FOR(&s, s.alive_count == 1);
+	g_autofree char *expected = g_strconcat(
+		"{\"name\": \"poll.set_node_info\", \"params\": {\"node_info\": {\"node\": "
+		"{\"uuid\": \"",
+		s.node.s, "\"}, \"config\": {\"agent_token\": \"" TOKEN "\"}}}}", NULL);
+
+	g_assert_cmpstr(s.posted, ==, expected);
+	g_assert_cmpuint(s.posts, ==, 2);
+	tear_down(&s);
+}
+
+static void test_contact(void)
+{
+	check_contact(TRANSPORT_PSK);
+	check_contact(TRANSPORT_HTTP);
+}
+
+/* Without the word of the conductor whoever answers is given nothing. */
+static void test_no_contact(void)
+{
+	struct scene s;
+	struct message m;
+
+	set_up(&s, LOCAL);
+	s.waits = true;
+	s.list_code = 401;
+	serve(&s);
+	watch(&s, WATCH_FIRST_CONTACT, TRANSPORT_HTTP, "");
+	s.waits = false;
+	WAIT_FOR(&s, s.requests >= 4);
+	g_assert_cmpuint(s.posts, ==, 0);
+	m = watch_of(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	m.dialer_watch.offer = true;
+	give(&s, &m);
+	WAIT_FOR(&s, strstr(s.last_reason, "cannot be given by contact"));
+	g_assert_cmpuint(s.posts, ==, 0);
 	tear_down(&s);
 }
 
@@ -922,6 +1003,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/dialer/inside a PSK channel the status alone proves the agent", test_psk);
 	g_test_add_func("/dialer/a certificate that is not the pinned one gets no request",
 			test_pinned);
+	g_test_add_func("/dialer/an agent that waits for its token is given it once", test_contact);
+	g_test_add_func("/dialer/without the word for it nobody is given a token", test_no_contact);
 	g_test_add_func("/dialer/an agent that started again is told", test_restart);
 	g_test_add_func("/dialer/a command is followed to its end", test_follow);
 	g_test_add_func("/dialer/an own agent is long-polled and calls come first", test_long_poll);
