@@ -73,7 +73,7 @@ def hostile(fleet_program, module_folder):
                   ["--agents", 400, "--interval", INTERVAL, "--for", 13, "--phase", "first",
                    "--command-timeout", 2, "--transport", "psk=50%,http=30%,pinned=20%", "--fault", "all=1%"])
     turned = Fleet(fleet_program, module_folder,
-                   ["--agents", 60, "--interval", 1, "--for", 22, "--phase", "first", "--command-timeout", 1,
+                   ["--agents", 60, "--interval", 1, "--for", 34, "--phase", "first", "--command-timeout", 1,
                     "--faults-after", 4, "--transport", "http", "--fault", "other-node=10%,reset=10%",
                     "--fault", "wrong-psk=10%"])
     return {"liars": liars.result(), "turned": turned.result(), "output": liars.output}

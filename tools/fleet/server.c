@@ -31,7 +31,7 @@ struct doors {
 
 static uint32_t agent_of(const struct server *s, int fd)
 {
-	struct sockaddr_storage own;
+	struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
 	socklen_t length = sizeof(own);
 
 	if (getsockname(fd, (struct sockaddr *)&own, &length) != 0)

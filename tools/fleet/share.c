@@ -12,7 +12,7 @@ bool share_parse(const char *text, unsigned *ret_share, GError **error)
 	if (!g_ascii_isdigit(*text) || strcmp(end, "%") != 0 || !(percent >= 0 && percent <= 100))
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "'%.32s' is not a share from 0%% to 100%%", text);
-	*ret_share = (unsigned)(percent * (SHARE_ALL / 100) + 0.5);
+	*ret_share = (unsigned)(percent * (SHARE_ALL / 100.0) + 0.5);
 	return true;
 }
 
