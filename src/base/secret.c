@@ -15,15 +15,55 @@ struct secret {
 
 #define TOKEN_BYTES 32
 
+/* A secret of the usual length takes wiped pages that another one has left: mapping pages costs more than all
+ * else that is done with a message, and each of a million watches brings a token. */
+#define USUAL_BYTES 4096
+#define SPARE_MOST  16
+/* Pages that are given back show who uses a freed secret. */
+#ifdef __SANITIZE_ADDRESS__
+#	define REUSES_PAGES 0
+#else
+#	define REUSES_PAGES 1
+#endif
+
+static struct {
+	GMutex lock;
+	unsigned count;
+	struct secret *pages[SPARE_MOST];
+} spare;
+
+static struct secret *take_spare(void)
+{
+	g_mutex_lock(&spare.lock);
+	struct secret *s = spare.count > 0 ? spare.pages[--spare.count] : NULL;
+
+	g_mutex_unlock(&spare.lock);
+	return s;
+}
+
+/* False if there are enough. */
+static bool keep_spare(struct secret *s)
+{
+	g_mutex_lock(&spare.lock);
+	bool kept = spare.count < SPARE_MOST;
+
+	if (kept)
+		spare.pages[spare.count++] = s;
+	g_mutex_unlock(&spare.lock);
+	return kept;
+}
+
 static struct secret *secret_allocate(size_t length)
 {
-	size_t mapped = sizeof(struct secret) + length + 1;
-	void *p = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t mapped = MAX(sizeof(struct secret) + length + 1, USUAL_BYTES);
+	struct secret *s = REUSES_PAGES && mapped == USUAL_BYTES ? take_spare() : NULL;
 
-	if (p == MAP_FAILED)
-		g_error("out of memory for a secret");
-	(void)madvise(p, mapped, MADV_DONTDUMP);
-	struct secret *s = p;
+	if (!s) {
+		s = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (s == MAP_FAILED)
+			g_error("out of memory for a secret");
+		(void)madvise(s, mapped, MADV_DONTDUMP);
+	}
 	s->mapped = mapped;
 	s->length = length;
 	return s;
@@ -76,8 +116,10 @@ void secret_free(struct secret *s)
 		return;
 	size_t mapped = s->mapped;
 
-	OPENSSL_cleanse(s, mapped);
-	munmap(s, mapped);
+	/* The text's end is zero already, and so is what lies behind it. */
+	OPENSSL_cleanse(s, sizeof(*s) + s->length);
+	if (!REUSES_PAGES || mapped != USUAL_BYTES || !keep_spare(s))
+		munmap(s, mapped);
 }
 
 const char *secret_peek(const struct secret *s)

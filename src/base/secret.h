@@ -1,5 +1,5 @@
-/* secret.h: text that must not leak: zeroed when freed, compared in constant time, kept out of core
- * dumps (MADV_DONTDUMP), never printed.  A struct secret is never passed to a log field. */
+/* secret.h: text that must not leak: zeroed when freed, compared in constant time, in pages of its own that are
+ * kept out of core dumps (MADV_DONTDUMP), never printed.  A struct secret is never passed to a log field. */
 #pragma once
 
 #include <glib.h>

@@ -4,7 +4,6 @@
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/kdf.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -320,24 +319,51 @@ bool tls_client_check(const SSL *ssl, const char *certificate_sha256, GError **e
 
 /* ---- keys and certificates */
 
+/* Looking up an algorithm costs more than using it: HMAC is looked up once, and copied for each use. */
+static EVP_MAC_CTX *hmac_template(void)
+{
+	static gsize template;
+
+	if (g_once_init_enter(&template)) {
+		char hash[] = "SHA256";
+		OSSL_PARAM parameters[] = {
+			OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, hash, 0),
+			OSSL_PARAM_construct_end(),
+		};
+		EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+		EVP_MAC_CTX *context = EVP_MAC_CTX_new(mac);
+
+		if (!context || EVP_MAC_CTX_set_params(context, parameters) != 1)
+			g_error("OpenSSL has no HMAC-SHA256: %s", tls_take_reason());
+		EVP_MAC_free(mac);
+		g_once_init_leave(&template, (gsize)context);
+	}
+	return (EVP_MAC_CTX *)template;
+}
+
+static void hmac(const uint8_t key[static TLS_PSK_BYTES], const char *text, size_t length,
+		 uint8_t ret_tag[static TLS_PSK_BYTES])
+{
+	EVP_MAC_CTX *context = EVP_MAC_CTX_dup(hmac_template());
+	size_t written = 0;
+
+	if (!context || EVP_MAC_init(context, key, TLS_PSK_BYTES, NULL) != 1 ||
+	    EVP_MAC_update(context, (const uint8_t *)text, length) != 1 ||
+	    EVP_MAC_final(context, ret_tag, &written, TLS_PSK_BYTES) != 1)
+		g_error("OpenSSL cannot derive a key: %s", tls_take_reason());
+	EVP_MAC_CTX_free(context);
+}
+
+/* HKDF (RFC 5869): extract with an empty salt, which is one of zeros, and the first block of expand. */
 void tls_psk_of_token(const struct secret *token, uint8_t ret_key[static TLS_PSK_BYTES])
 {
-	EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-	EVP_KDF_CTX *context = EVP_KDF_CTX_new(kdf);
-	char hash[] = "SHA256", info[] = PSK_INFO;
-	g_autofree char *input = g_strdup(secret_peek(token));
-	OSSL_PARAM parameters[] = {
-		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, hash, 0),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, input, secret_length(token)),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, strlen(info)),
-		OSSL_PARAM_construct_end(),
-	};
+	static const uint8_t salt[TLS_PSK_BYTES];
+	static const char info[] = PSK_INFO "\x01";
+	uint8_t extracted[TLS_PSK_BYTES];
 
-	if (EVP_KDF_derive(context, ret_key, TLS_PSK_BYTES, parameters) != 1)
-		g_error("OpenSSL cannot derive a key: %s", tls_take_reason());
-	OPENSSL_cleanse(input, secret_length(token));
-	EVP_KDF_CTX_free(context);
-	EVP_KDF_free(kdf);
+	hmac(salt, secret_peek(token), secret_length(token), extracted);
+	hmac(extracted, info, sizeof(info) - 1, ret_key);
+	OPENSSL_cleanse(extracted, sizeof(extracted));
 }
 
 void tls_psk_identity(const struct uuid *node, uint64_t epoch, char out[static TLS_IDENTITY_MAX])

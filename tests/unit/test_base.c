@@ -197,6 +197,33 @@ static void test_token(void)
 	g_assert_false(secret_equal(NULL, "", 0));
 }
 
+/* More at a time than pages are kept for, and longer ones than a page. */
+static void test_secret_pages(void)
+{
+	enum { SECRETS = 40 };
+	struct secret *all[SECRETS];
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < SECRETS; i++) {
+			g_autofree char *text = g_strnfill((i * 391 + round * 7) % 9000, 'a');
+
+			all[i] = secret_new(text);
+		}
+		for (unsigned i = 0; i < SECRETS; i++) {
+			size_t length = (i * 391 + round * 7) % 9000;
+
+			g_assert_cmpuint(secret_length(all[i]), ==, length);
+			/* Of what was there before nothing is left. */
+			g_assert_cmpuint(strlen(secret_peek(all[i])), ==, length);
+			secret_free(all[i]);
+		}
+	}
+	g_autoptr(secret) empty = secret_new("");
+
+	for (unsigned i = 0; i < 4000; i++)
+		g_assert_cmpint(secret_peek(empty)[i], ==, 0);
+}
+
 static void test_clean(void)
 {
 	g_autofree char *cleaned = log_clean_text("a\nb\x1b[31m\xff", 9, 100);
@@ -226,6 +253,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/seal/a text opens with its key and its node only", test_seal);
 	g_test_add_func("/figures/a dialer's figures are sent, checked and printed", test_figures);
 	g_test_add_func("/secret/tokens are 43 URL-safe characters and compare whole", test_token);
+	g_test_add_func("/secret/pages that are used again hold nothing of the secret before",
+			test_secret_pages);
 	g_test_add_func("/log/text from machines loses its control characters", test_clean);
 	g_test_add_func("/vocabulary/words and numbers map both ways", test_vocabulary);
 	return g_test_run();
