@@ -307,6 +307,12 @@ bool node_check_delete(const struct node *n, GError **error)
 			"published: abort what is under way, and wait until they are "
 			"taken back",
 			n->uuid.s);
+	if (flow_keeps_address(n))
+		return inox_error_set(
+			error, INOX_ERROR_CONFLICT,
+			"Node %s can not be deleted while the boot host keeps its address %s "
+			"after a rescue: undeploy it first (target \"deleted\")",
+			n->uuid.s, n->agent_address);
 	if (n->maintenance)
 		return true;
 	if (uuid_is_set(&n->instance_uuid))

@@ -31,6 +31,9 @@ void flow_peek_boot(const struct node *n, struct flow_boot *ret_boot);
 
 /* True while boot data of the node may be published: its row is what knows where. */
 bool flow_has_boot_data(const struct node *n);
+/* True when the boot host keeps an address for a machine that no flow moves: it was rescued, and may
+ * still run. */
+bool flow_keeps_address(const struct node *n);
 
 /* True if the success of the current phase begins a ramdisk boot: the event that tells of it must carry
  * the fresh_... members. */

@@ -133,5 +133,13 @@ bool flow_has_boot_data(const struct node *n)
 {
 	g_auto(flow) f = {.phase = PHASE_NONE};
 
-	return flow_parse(n->flow, &f, NULL) && f.path;
+	return flow_parse(n->flow, &f, NULL) &&
+	       (f.path || (n->agent_address && f.phase != PHASE_NONE));
+}
+
+bool flow_keeps_address(const struct node *n)
+{
+	return n->agent_address &&
+	       (n->provision_state == STATE_RESCUE || n->provision_state == STATE_RESCUE_FAILED ||
+		n->provision_state == STATE_UNRESCUE_FAILED);
 }

@@ -107,7 +107,9 @@ static void fail(struct fold *x, const char *sentence)
 {
 	enum flow_end end = operation_info[flow_operation(&x->f)].end;
 	enum provision_state to;
-	bool published = x->f.path != NULL;
+	/* The address of a rescued machine outlives its path.  A machine that may still run keeps it, but one
+	 * that is given up does not. */
+	bool published = x->f.path || (x->n->agent_address && end == END_UNDEPLOYED);
 
 	FOLD_TEXT(x, last_error, sentence);
 	if (end == END_POWER) {

@@ -133,6 +133,15 @@ static void test_again(void)
 	play_done(&p);
 }
 
+static void lose_bmc(struct play *p)
+{
+	struct event ev = play_event(p, EVENT_BMC);
+
+	ev.ok = false;
+	ev.reason = "the cable is out";
+	g_assert_true(play_fold(p, &ev, NULL));
+}
+
 static void test_delete(void)
 {
 	struct play p = rescued();
@@ -144,6 +153,32 @@ static void test_delete(void)
 	g_assert_null(p.n->agent_address);
 	g_assert_null(json_object_get(p.n->driver_internal_info, "rescue_address"));
 	assert_at_rest(&p);
+	play_done(&p);
+}
+
+/* The address is kept while the machine may use it, and a row that knows of it is not deleted.  A machine
+ * that is given up has its address taken back even when its BMC is dead. */
+static void test_address_of_a_dead_machine(void)
+{
+	struct play p = rescued();
+
+	g_assert_true(flow_keeps_address(p.n));
+	g_assert_true(play_verb(&p, STATE_EVENT_UNRESCUE, NULL));
+	g_assert_true(flow_has_boot_data(p.n));
+	lose_bmc(&p);
+	assert_state(&p, STATE_UNRESCUE_FAILED);
+	assert_at_rest(&p);
+	g_assert_true(flow_keeps_address(p.n));
+	g_assert_true(play_verb(&p, STATE_EVENT_DELETE, NULL));
+	lose_bmc(&p);
+	assert_state(&p, STATE_ERROR);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_UP_WITHDRAW);
+	g_assert_true(flow_has_boot_data(p.n));
+	play_until(&p, PHASE_NONE);
+	assert_state(&p, STATE_ERROR);
+	g_assert_nonnull(strstr(p.n->last_error, "the cable is out"));
+	g_assert_null(p.n->agent_address);
+	g_assert_false(flow_keeps_address(p.n) || flow_has_boot_data(p.n));
 	play_done(&p);
 }
 
@@ -205,13 +240,9 @@ static void test_abort(void)
 static void test_unrescue_fails(void)
 {
 	struct play p = rescued();
-	struct event ev;
 
 	g_assert_true(play_verb(&p, STATE_EVENT_UNRESCUE, NULL));
-	ev = play_event(&p, EVENT_BMC);
-	ev.ok = false;
-	ev.reason = "the cable is out";
-	g_assert_true(play_fold(&p, &ev, NULL));
+	lose_bmc(&p);
 	assert_state(&p, STATE_UNRESCUE_FAILED);
 	assert_at_rest(&p);
 	g_assert_true(play_verb(&p, STATE_EVENT_UNRESCUE, NULL));
@@ -488,6 +519,8 @@ int main(int argc, char **argv)
 	CASE("unrescuing boots the instance", test_unrescue);
 	CASE("a rescued machine is rescued again with a boot of its own", test_again);
 	CASE("a rescued machine is undeployed", test_delete);
+	CASE("the address of a dead machine is taken back when it is given up",
+	     test_address_of_a_dead_machine);
 	CASE("a rescue that waits is undeployed", test_delete_while_waiting);
 	CASE("power requests leave a rescued node where it is", test_power_of_a_rescued_machine);
 	CASE("a rescue that waits is aborted", test_abort);
