@@ -58,8 +58,8 @@ static void report_refusal(struct client *c, const struct endpoint *to)
 		return;
 	endpoint_print(to, text);
 	log_error(NULL, "a process asked for an address outside its ranges",
-		  F_STR("event", "sandbox"), F_STR("role", role_text[c->role]),
-		  F_STR("call", "connect"), {.key = "address", .text = text},
+		  {.key = "event", .text = "sandbox"}, F_STR("role", role_text[c->role]),
+		  {.key = "call", .text = "connect"}, {.key = "address", .text = text},
 		  F_INT("count", c->refused));
 	c->refusal_logged = now;
 	c->refused = 0;

@@ -33,8 +33,9 @@ static void report(struct refusals *r, int call, enum sandbox_answer answer)
 	r->reported[slot]++;
 	char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
 
-	log_error(NULL, "a process did what its role does not need", F_STR("event", "sandbox"),
-		  F_STR("role", role_text[r->role]), F_INT("pid", r->pid), F_STR("call", name),
+	log_error(NULL, "a process did what its role does not need",
+		  {.key = "event", .text = "sandbox"}, F_STR("role", role_text[r->role]),
+		  F_INT("pid", r->pid), F_STR("call", name),
 		  F_STR("answer", answer == SANDBOX_KILL ? "killed" : "refused"));
 	free(name);
 }

@@ -78,7 +78,8 @@ bool connect_request_read(const struct connect_request *rq, struct endpoint *ret
 	return true;
 }
 
-/* One reply.  Returns what recvmsg() does. */
+/* The length of the packet that came, which is a reply if it is sizeof(*ret_reply), 0 at the end, -1 with errno.
+ * A descriptor comes with a reply only; others are closed. */
 static ssize_t receive_reply(int fd, struct connect_reply *ret_reply, int *ret_fd)
 {
 	union {
@@ -86,16 +87,21 @@ static ssize_t receive_reply(int fd, struct connect_reply *ret_reply, int *ret_f
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = {.iov_base = ret_reply, .iov_len = sizeof(*ret_reply)};
+	/* CMSG_SPACE() has room for two: the kernel drops what CMSG_LEN() has no room for. */
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = control.space,
-			     .msg_controllen = sizeof(control.space)};
-	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+			     .msg_controllen = CMSG_LEN(sizeof(int))};
+	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | MSG_TRUNC);
+	struct cmsghdr *h = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 
 	*ret_fd = -1;
 	if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
 		memcpy(ret_fd, CMSG_DATA(h), sizeof(*ret_fd));
+	if (n != sizeof(*ret_reply) && *ret_fd >= 0) {
+		close(*ret_fd);
+		*ret_fd = -1;
+	}
 	return n;
 }
 

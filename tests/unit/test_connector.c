@@ -198,6 +198,64 @@ static void test_garbage(void)
 	g_assert_false(connect_request_read(&rq, &out));
 }
 
+/* How many descriptors the worker holds after an answer of `length` bytes that came with `sent` of them. */
+static unsigned kept_after(size_t length, unsigned sent)
+{
+	struct {
+		struct connect_reply reply;
+		char more[4];
+	} bytes = {.reply = {.id = 1}};
+	const int given[3] = {0, 0, 0};
+	union {
+		char space[CMSG_SPACE(sizeof(given))];
+		struct cmsghdr align;
+	} control = {.space = {0}};
+	struct iovec iov = {.iov_base = &bytes, .iov_len = length};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.space,
+			     .msg_controllen = CMSG_SPACE(sent * sizeof(int))};
+	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+	struct scene s = {.l = loop_new(), .fd = -1};
+	struct endpoint to = address("127.7.0.1", 9);
+	unsigned kept = 0;
+	int fds[2];
+
+	g_assert_true(connect_pair(fds, NULL));
+	s.client = connect_client_new(s.l, fds[0], on_closed, &s);
+	connect_ask(s.client, &to, on_done, &s);
+	*h = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
+			      .cmsg_type = SCM_RIGHTS,
+			      .cmsg_len = CMSG_LEN(sent * sizeof(int))};
+	memcpy(CMSG_DATA(h), given, sent * sizeof(int));
+	for (int fd = 0; fd < 64; fd++)
+		kept -= fcntl(fd, F_GETFD) >= 0;
+	g_assert_cmpint((int)sendmsg(fds[1], &msg, MSG_NOSIGNAL), ==, (int)length);
+	turn_until(&s, &s.answers, 1);
+	for (int fd = 0; fd < 64; fd++)
+		kept += fcntl(fd, F_GETFD) >= 0;
+	g_assert_cmpuint(s.answers, ==, length == sizeof(bytes.reply));
+	g_assert_true(s.closed || s.answers);
+	if (s.fd >= 0)
+		close(s.fd);
+	connect_client_free(s.client);
+	loop_free(s.l);
+	close(fds[1]);
+	return kept;
+}
+
+static void test_answers(void)
+{
+	size_t whole = sizeof(struct connect_reply);
+
+	g_assert_cmpuint(kept_after(whole, 1), ==, 1);
+	g_assert_cmpuint(kept_after(whole, 2), ==, 1);
+	g_assert_cmpuint(kept_after(whole, 3), ==, 1);
+	g_assert_cmpuint(kept_after(whole - 1, 1), ==, 0);
+	g_assert_cmpuint(kept_after(whole + 1, 1), ==, 0);
+	g_assert_cmpuint(kept_after(0, 1), ==, 0);
+}
+
 static void *serve(void *arg)
 {
 	struct scene *s = arg;
@@ -251,6 +309,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/connector/each role has its own ranges and nothing else", test_ranges);
 	g_test_add_func("/connector/a thousand at a time, with as many cancelled", test_many);
 	g_test_add_func("/connector/what is not a request ends the connection", test_garbage);
+	g_test_add_func("/connector/an answer leaves one socket at most with the worker",
+			test_answers);
 	g_test_add_func("/connector/a thread can wait for a connection", test_waiting);
 	return g_test_run();
 }
