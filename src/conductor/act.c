@@ -543,8 +543,6 @@ static bool keep_watch(struct act *a, GError **error)
 	return true;
 }
 
-/* ---- */
-
 static bool (*const actions[ACTION_COUNT])(struct act *, GError **) = {
 	[ACTION_GET_POWER] = act_get_power, [ACTION_POWER_OFF] = act_power,
 	[ACTION_POWER_ON] = act_power,      [ACTION_SOFT_OFF] = act_power,

@@ -295,6 +295,9 @@ def test_no_token_is_given_at_a_contact_unless_that_is_allowed(site):
     refused = s.rack.call("PUT", "/v1/nodes/n1/states/provision", {"target": "active"}, want=400)
     assert "[agent]allow_first_contact" in fault(refused)
     assert s.rack.node("n1")["provision_state"] == "available"
+    s.rack.provision("n1", "manage", "manageable")
+    refused = s.rack.call("PUT", "/v1/nodes/n1/states/provision", {"target": "clean", "clean_steps": [METADATA]}, want=400)
+    assert "[agent]allow_first_contact" in fault(refused)
 
 
 # ---- at rest

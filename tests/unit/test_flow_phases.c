@@ -173,6 +173,7 @@ static struct event random_event(const struct play *p, GRand *rand, json_t **ret
 	ev.reason = g_rand_boolean(rand) ? "some reason" : NULL;
 	ev.active = g_rand_boolean(rand);
 	ev.by_lookup = ev.active && g_rand_boolean(rand);
+	ev.by_contact = !ev.active && g_rand_boolean(rand);
 	ev.pin = g_rand_boolean(rand) ? "pin" : NULL;
 	ev.automated_clean = g_rand_boolean(rand);
 	return ev;
