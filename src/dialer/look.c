@@ -2,7 +2,8 @@
  *
  *   not alive yet         status -> list, where the channel alone does not prove the agent -> agent_alive
  *   follows a command     command (with a long poll in turn, if the agent is ours)
- *   else                  status; and the list, where the channel alone does not prove the agent
+ *   else                  status, where the channel proves the agent; elsewhere the list, and in each fourth look the
+ *                         status before it
  *
  * Where the token is given by contact, an agent that does not know it is offered it, until it is taken; the
  * next look is then the proof.
@@ -30,7 +31,12 @@
 #define PROGRESS_SPACING   SPAN_SECONDS(1)
 #define LONG_POLL_FINISHES SPAN_SECONDS(2)
 /* What a look asks for is at hand: who takes longer is stuck. */
-#define ANSWERS      SPAN_SECONDS(15)
+#define ANSWERS SPAN_SECONDS(15)
+/* The list proves an agent at rest, and its first command is another one after a restart.  So many looks of four
+ * do without the status, which shows the restart of an agent that had no commands. */
+#define LOOKS_BY_LIST 3
+/* The beginning of a list up to the end of its first id: [{"id":"UUID */
+#define LIST_HEAD    (8 + UUID_TEXT - 1)
 #define DEAD_ANSWERS SPAN_SECONDS(5)
 
 static struct mono now(const struct dialer *d)
@@ -367,12 +373,33 @@ static void offer(struct dialer *d, struct watch *w)
 	secret_wipe_text(body);
 }
 
+/* An agent at rest that has given no cause for doubt. */
+static bool list_is_enough(const struct watch *w)
+{
+	return w->transport != TRANSPORT_PSK && w->alive && !w->gone && !w->suspect &&
+	       w->failures == 0 && w->started_ms && w->without_status < LOOKS_BY_LIST;
+}
+
+static void ask_status(struct dialer *d, struct watch *w)
+{
+	ask(d, w, LOOK_STATUS, "/status", on_status);
+}
+
+static void ask_list(struct dialer *d, struct watch *w)
+{
+	ask(d, w, LOOK_LIST, "/commands/", on_list);
+}
+
 void look_start(struct dialer *d, struct watch *w)
 {
-	if (follows_command(w) && !w->suspect)
+	if (follows_command(w) && !w->suspect) {
 		ask_command(d, w);
-	else
-		ask(d, w, LOOK_STATUS, "/status", on_status);
+	} else if (list_is_enough(w)) {
+		w->without_status++;
+		ask_list(d, w);
+	} else {
+		ask_status(d, w);
+	}
 }
 
 static void on_status(void *ctx, const struct http_outcome *outcome)
@@ -392,10 +419,22 @@ static void on_status(void *ctx, const struct http_outcome *outcome)
 	w->started_ms = status.started_ms;
 	w->own_agent = status.own_agent;
 	g_strlcpy(w->version, status.version, sizeof(w->version));
+	w->without_status = 0;
 	if (w->transport == TRANSPORT_PSK)
 		on_success(d, w);
 	else
-		ask(d, w, LOOK_LIST, "/commands/", on_list);
+		ask_list(d, w);
+}
+
+/* Whether the list begins with another command than the one before; the agent may have started again. */
+static bool list_began_anew(struct watch *w, const char *list)
+{
+	g_autofree char *head = g_strndup(list, LIST_HEAD);
+	uint32_t first = strcmp(head, "[]") == 0 ? 0 : g_str_hash(head);
+	bool anew = w->first_listed && first != w->first_listed;
+
+	w->first_listed = first;
+	return anew;
 }
 
 static void on_list(void *ctx, const struct http_outcome *outcome)
@@ -409,10 +448,12 @@ static void on_list(void *ctx, const struct http_outcome *outcome)
 	g_autofree char *list =
 		agent_reply_list(outcome->body, outcome->length, LIMIT_AGENT_REPLY, &error);
 
-	if (list)
-		on_success(d, w);
-	else
+	if (!list)
 		on_malformed(d, w, outcome, error->message);
+	else if (list_began_anew(w, list) && w->without_status)
+		ask_status(d, w);
+	else
+		on_success(d, w);
 }
 
 static void on_command_unknown(struct dialer *d, struct watch *w)

@@ -65,6 +65,8 @@ struct watch {
 	bool offered;     /* and was taken: once in an epoch */
 	uint8_t furthest; /* enum milestone that was told */
 	uint32_t reason_hash;
+	uint32_t first_listed;  /* hash of the first command in its list; 0: it was empty */
+	uint8_t without_status; /* looks since the status was read */
 	uint8_t command_status;
 	uint64_t done;
 

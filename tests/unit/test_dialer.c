@@ -40,7 +40,7 @@ struct scene {
 	struct http_request *held; /* a long poll */
 	bool hold_long_polls;
 	bool waits; /* for its token */
-	unsigned requests, posts, long_polls, gone, bad_tokens;
+	unsigned requests, statuses, lists, posts, long_polls, gone, bad_tokens;
 	char *posted;
 	/* what the conductor heard last */
 	struct message_agent_alive alive;
@@ -116,11 +116,13 @@ static void on_request(void *ctx, struct http_request *rq)
 
 	s->requests++;
 	if (strcmp(path, "/v1/status") == 0) {
+		s->statuses++;
 		g_assert_null(http_request_query(rq, "agent_token"));
 		answer(rq, s->status_code, s->status_body);
 	} else if (strcmp(http_request_method(rq), "POST") == 0) {
 		on_post(s, rq);
 	} else if (strcmp(path, "/v1/commands/") == 0) {
+		s->lists++;
 		check_token(s, rq);
 		answer(rq, s->list_code, s->list_body);
 	} else {
@@ -554,6 +556,38 @@ static void test_restart(void)
 	s.status_body = "{\"started_at\": 1795291600.0, \"version\": \"12.0.0\"}";
 	WAIT_FOR(&s, s.alive_count == 2);
 	g_assert_true(s.alive.restarted);
+	tear_down(&s);
+}
+
+/* Looks at an agent at rest are one request each: the list, and after some of them the status before it. */
+static void test_list_alone(void)
+{
+	static const char one[] =
+		"{\"commands\": [{\"id\": \"" COMMAND "\", \"command_name\": \"a\", "
+		"\"command_status\": \"SUCCEEDED\", \"command_error\": null, "
+		"\"command_result\": null}]}";
+	struct scene s;
+
+	set_up(&s, LOCAL);
+	s.list_body = one;
+	serve(&s);
+	watch(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	WAIT_FOR(&s, s.alive_count == 1);
+	g_assert_cmpuint(s.statuses, ==, 1);
+	WAIT_FOR(&s, s.lists == 2);
+	g_assert_cmpuint(s.statuses, ==, 1);
+	/* After a restart the commands are gone: the status is asked in the same look. */
+	s.list_body = LIST;
+	s.status_body = "{\"started_at\": 1795291600.0, \"version\": \"12.0.0\"}";
+	WAIT_FOR(&s, s.alive_count == 2);
+	g_assert_true(s.alive.restarted);
+	g_assert_cmpuint(s.lists, <, 5);
+	g_assert_cmpuint(s.statuses, ==, 2);
+	/* With no command it shows in the status, which is asked in the fourth look. */
+	s.status_body = STATUS;
+	WAIT_FOR(&s, s.alive_count == 3);
+	g_assert_cmpuint(s.lists, <=, 9);
+	g_assert_cmpuint(s.statuses, ==, 3);
 	tear_down(&s);
 }
 
@@ -1006,6 +1040,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/dialer/an agent that waits for its token is given it once", test_contact);
 	g_test_add_func("/dialer/without the word for it nobody is given a token", test_no_contact);
 	g_test_add_func("/dialer/an agent that started again is told", test_restart);
+	g_test_add_func("/dialer/at rest the list alone is asked, and a restart still shows",
+			test_list_alone);
 	g_test_add_func("/dialer/a command is followed to its end", test_follow);
 	g_test_add_func("/dialer/an own agent is long-polled and calls come first", test_long_poll);
 	g_test_add_func("/dialer/a command that the agent does not know is told",
