@@ -11,14 +11,27 @@
 #include "crash_point.h"
 #include "errors.h"
 
+/* What a process is made of. */
+struct child_parts {
+	char *const *argv, *const *envp;
+	enum role role;
+	const struct users *users;
+	const int *fds;
+	unsigned count;
+	pid_t parent;
+};
+
 /* Runs between fork() and exec(): system calls only. */
-static void run_child(char *const *argv, char *const *envp, const int *fds, unsigned count,
-		      pid_t parent)
+static void run_child(const struct child_parts *c)
 {
+	const int *fds = c->fds;
+	unsigned count = c->count;
 	int moved[CHILD_FD_MOST];
 	sigset_t none;
 
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+	/* A change of the user takes the parent's end as a signal away, so it comes first. */
+	if (!users_enter(c->users, c->role) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+	    getppid() != c->parent)
 		_exit(1);
 	/* First out of the way of 3, 4, ..., then into place; dup2() clears close-on-exec. */
 	for (unsigned i = 0; i < count; i++) {
@@ -35,11 +48,12 @@ static void run_child(char *const *argv, char *const *envp, const int *fds, unsi
 		signal(s, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execve("/proc/self/exe", argv, envp);
+	execve("/proc/self/exe", c->argv, c->envp);
 	_exit(1);
 }
 
-pid_t child_spawn(enum role role, const int *fds, unsigned count, GError **error)
+pid_t child_spawn(enum role role, const struct users *users, const int *fds, unsigned count,
+		  GError **error)
 {
 	g_autofree char *name = g_strdup(role_text[role]);
 	char program[] = "inoxd", option[] = "--worker";
@@ -60,7 +74,7 @@ pid_t child_spawn(enum role role, const int *fds, unsigned count, GError **error
 		return -1;
 	}
 	if (pid == 0)
-		run_child(argv, envp, fds, count, parent);
+		run_child(&(struct child_parts){argv, envp, role, users, fds, count, parent});
 	return pid;
 }
 

@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,14 +13,6 @@
 #include "store.h"
 
 #define LISTEN_BACKLOG 512
-#define DEFAULT_USER   "inox"
-
-/* The user the processes run as; uid 0 when root stays root. */
-struct user {
-	uid_t uid;
-	gid_t gid;
-	char *name;
-};
 
 char *state_poke_path(const char *folder)
 {
@@ -48,40 +38,10 @@ void state_free(struct state *s)
 	close_fd(s->listen_fd);
 	close_fd(s->lock_fd);
 	seal_key_free(s->key);
+	users_clear(&s->users);
 	g_free(s->key_path);
 	g_free(s->folder);
 	g_free(s);
-}
-
-static bool find_user(const struct config *c, struct user *ret_user, GError **error)
-{
-	const char *wanted = config_text(c, OPTION_DEFAULT_user);
-	const char *name = *wanted ? wanted : DEFAULT_USER;
-	struct user u = {geteuid(), getegid(), NULL};
-
-	if (u.uid == 0) {
-		const struct passwd *p = getpwnam(name);
-
-		if (!p && *wanted)
-			return inox_error_set(error, INOX_ERROR_INVALID,
-					      "[DEFAULT]user = %s: there is no such user", wanted);
-		if (p)
-			u = (struct user){p->pw_uid, p->pw_gid, g_strdup(name)};
-	}
-	*ret_user = u;
-	return true;
-}
-
-static bool become_user(const struct user *u, GError **error)
-{
-	if (!u->name)
-		return true;
-	if (initgroups(u->name, u->gid) < 0 || setresgid(u->gid, u->gid, u->gid) < 0 ||
-	    setresuid(u->uid, u->uid, u->uid) < 0)
-		return inox_error_set_errno(error, errno, "become user %s", u->name);
-	/* Nothing gives root back. */
-	g_assert(setuid(0) < 0);
-	return true;
 }
 
 static bool make_folder(const char *folder, const struct user *u, GError **error)
@@ -220,21 +180,19 @@ struct state *state_prepare(const struct config *c, bool with_api, bool with_con
 			    GError **error)
 {
 	g_autoptr(state) s = g_new0(struct state, 1);
-	struct user u = {.uid = 0};
 
 	s->lock_fd = s->listen_fd = s->poke_fd = -1;
 	s->folder = g_strdup(config_text(c, OPTION_DEFAULT_state_path));
 	umask(0077);
-	if (!find_user(c, &u, error))
+	if (!users_find(c, with_conductor, &s->users, error))
 		return NULL;
-	bool ok = make_folder(s->folder, &u, error) &&
-		  take_lock(s, with_api, with_conductor, &u, error) &&
-		  (!with_api || open_api_socket(s, c, error)) && become_user(&u, error) &&
+	const struct user *u = &s->users.own;
+	bool ok = make_folder(s->folder, u, error) &&
+		  take_lock(s, with_api, with_conductor, u, error) &&
+		  (!with_api || open_api_socket(s, c, error)) && users_become(&s->users, error) &&
 		  prepare_as_user(s, c, with_conductor, error);
 
-	if (ok && u.uid == 0)
-		log_warn(NULL, "all processes run as root: make a user 'inox' or set "
-			       "[DEFAULT]user");
-	g_free(u.name);
+	if (ok && with_conductor)
+		users_log(&s->users);
 	return ok ? g_steal_pointer(&s) : NULL;
 }

@@ -7,8 +7,10 @@
 
 #include "config.h"
 #include "seal.h"
+#include "users.h"
 
 struct state {
+	struct users users;
 	char *folder;
 	int lock_fd;
 	int listen_fd; /* the API's socket; -1 without the api role */
@@ -18,7 +20,7 @@ struct state {
 };
 
 /* In this order: folder (0700), lock, API socket, user, sealing key, schema, poke socket.  When
- * inoxd was started by root, the process is another user afterwards (see [DEFAULT]user).
+ * inoxd was started by root, the process is another user afterwards (users.h).
  * Errors are sentences for the operator: they name the folder, the address or the file. */
 struct state *state_prepare(const struct config *c, bool with_api, bool with_conductor,
 			    GError **error);

@@ -194,7 +194,11 @@ static bool spawn(struct child *c, const struct worker_ends *ends, GError **erro
 	ok = ok && fds[0] >= 0 && make_role_fds(s, c->role, ends, fds + 2, error);
 	fds[1] = pair[1];
 	if (ok)
-		c->pid = child_spawn(c->role, fds, fds[3] >= 0 ? 4 : fds[2] >= 0 ? 3 : 2, error);
+		c->pid = child_spawn(c->role, &s->options->state->users, fds,
+				     fds[3] >= 0   ? 4
+				     : fds[2] >= 0 ? 3
+						   : 2,
+				     error);
 	close_fds(fds, CHILD_FD_MOST);
 	if (!ok || c->pid < 0) {
 		c->pid = 0;

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import ROLES, free_port, is_running, wait_until, write_config
+from conftest import ROLES, Inoxd, free_port, is_running, wait_until, write_config
 
 
 @pytest.fixture
@@ -192,6 +192,177 @@ def test_root_gives_up_its_rights(inoxd):
         uids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
         assert "0" not in uids, status
     assert process.api("POST", "/v1/nodes", {"driver": "fake-hardware"}).status == 201
+
+
+# ---- users of the workers that touch strangers
+
+# Numbers need no entry in the system's list of users.
+OWN = {"supervisor": 64900, "api": 64900, "conductor": 64900, "boot": 64900,
+       "dialer": 64901, "bmc": 64902, "connector": 64903}
+OWN_USERS = {"DEFAULT": {"user": OWN["supervisor"],
+                         **{f"{role}_user": OWN[role] for role in ("dialer", "bmc", "connector")}}}
+KEPT = (1 << 5) | (1 << 6) | (1 << 7)  # CAP_KILL, CAP_SETGID, CAP_SETUID: linux/capability.h
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
+
+
+def assert_users(process, own=OWN):
+    """Every process runs as its user and without capabilities; the supervisor has three."""
+    children = process.children()
+    assert set(children) == set(ROLES)
+    for role, pid in [("supervisor", process.pid), *children.items()]:
+        fields = status_fields(pid)
+        assert fields["Uid"].split() == fields["Gid"].split() == [str(own[role])] * 4, role
+        assert fields["Groups"] == "", role
+        kept = KEPT if role == "supervisor" else 0
+        for kind, want in (("CapEff", kept), ("CapPrm", kept), ("CapInh", 0), ("CapAmb", 0), ("CapBnd", KEPT)):
+            assert int(fields[kind], 16) == want, f"{role}: {kind} {fields[kind]}"
+    return children
+
+
+@root_only
+def test_workers_that_touch_strangers_have_users_of_their_own(inoxd):
+    process = inoxd(OWN_USERS)
+    assert_users(process)
+    assert process.state.stat().st_uid == OWN["supervisor"] and process.state.stat().st_mode & 0o777 == 0o700
+    assert process.api("POST", "/v1/nodes", {"driver": "fake-hardware"}).status == 201
+    assert "workers that meet strangers have users of their own" in process.log()
+
+
+# What a worker's user can do to another process, outside any sandbox.
+REACH = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+state, pids = sys.argv[1], [int(a) for a in sys.argv[2:]]
+def trace(pid):
+    if libc.ptrace(0x4206, pid, 0, 0) < 0:  # PTRACE_SEIZE: the process runs on
+        raise OSError(ctypes.get_errno(), "ptrace")
+for pid in pids:
+    for what, reach in (("signal", lambda: os.kill(pid, 0)), ("trace", lambda: trace(pid)),
+                        ("environ", lambda: open(f"/proc/{pid}/environ", "rb").read(1)),
+                        ("mem", lambda: open(f"/proc/{pid}/mem", "rb")), ("fd", lambda: os.listdir(f"/proc/{pid}/fd"))):
+        try:
+            reach()
+            print(what, pid)
+        except PermissionError:
+            pass
+try:
+    print("state", os.listdir(state))
+except PermissionError:
+    pass
+"""
+
+
+def reach(role, process, pids):
+    """What the user of a role reaches of the processes and of the state folder."""
+    uid = OWN[role]
+    return subprocess.run(["/usr/bin/python3", "-c", REACH, str(process.state), *map(str, pids)], cwd="/", user=uid, group=uid,
+                          extra_groups=[], capture_output=True, text=True, check=True, timeout=30).stdout.split("\n")[:-1]
+
+
+@root_only
+@pytest.mark.parametrize("role", ["dialer", "bmc", "connector"])
+def test_a_workers_user_reaches_no_other_process(inoxd, role):
+    process = inoxd(OWN_USERS)
+    children = process.children()
+    others = [process.pid, *(pid for other, pid in children.items() if other != role)]
+    assert reach(role, process, others) == []
+    # The same attempt succeeds where it may: at its own.
+    assert f"signal {children[role]}" in reach(role, process, [children[role]])
+
+
+@root_only
+def test_stuck_workers_of_other_users_die_with_a_killed_supervisor(inoxd):
+    process = inoxd(OWN_USERS)
+    pids = assert_users(process)
+    # One that is stuck cannot see that the supervisor is gone.
+    for pid in pids.values():
+        os.kill(pid, signal.SIGSTOP)
+    process.kill()
+    try:
+        wait_until(dead(pids.values()), 10)
+    finally:
+        for pid in filter(is_running, pids.values()):
+            os.kill(pid, signal.SIGKILL)
+
+
+@root_only
+def test_the_end_does_not_wait_for_a_stuck_worker_of_another_user(inoxd):
+    process = inoxd(OWN_USERS)
+    pids = process.children()
+    os.kill(pids["dialer"], signal.SIGSTOP)
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.popen.wait(30) == 0
+    assert dead(pids.values())()
+
+
+@root_only
+@pytest.mark.parametrize("role", ["dialer", "connector"])
+def test_a_killed_worker_comes_back_as_its_user(inoxd, role):
+    process = inoxd(OWN_USERS)
+    before = process.children()[role]
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: set(process.children()) == set(ROLES) and process.children()[role] != before, 20)
+    wait_until(lambda: process.log().count("a process was ended by a signal") == 1, 5)
+    assert_users(process)
+
+
+@root_only
+@pytest.mark.parametrize("option", ["dialer_user", "bmc_user", "connector_user"])
+@pytest.mark.parametrize("value, sentence", [
+    ("nobody-at-all", "there is no such user"), ("4294967295", "there is no such user"), ("-1", "there is no such user"),
+    ("root", "must not be root"), ("0", "must not be root"),
+])
+def test_a_worker_has_no_wrong_user(run, folder, option, value, sentence):
+    path = config(folder, DEFAULT={option: value})
+    assert_refused(run("--config", path), f"[DEFAULT]{option} = {value}: {sentence}")
+
+
+@root_only
+def test_without_users_of_their_own_nothing_is_kept(inoxd):
+    process = inoxd({"DEFAULT": {"user": 64900, "dialer_user": 64900, "bmc_user": 64900, "connector_user": 64900}})
+    for pid in [process.pid, *process.children().values()]:
+        fields = status_fields(pid)
+        assert fields["Uid"].split() == ["64900"] * 4
+        assert int(fields["CapPrm"], 16) == int(fields["CapBnd"], 16) == 0
+    assert "all processes run as one user" in process.log()
+
+
+def start_with(build, folder, path, *capabilities):
+    """inoxd as user 64900 with ambient capabilities, as a service manager starts it."""
+    names = ",".join(["-all", *(f"+{c}" for c in capabilities)])
+    # The other user may not be able to look into the build folder.
+    program = shutil.copy(build / "src/inoxd/inoxd", folder / "inoxd")
+    return subprocess.Popen(["setpriv", "--reuid", "64900", "--regid", "64900", "--clear-groups", f"--inh-caps={names}",
+                             f"--ambient-caps={names}", f"--bounding-set={names}", program, "--config", path],
+                            stderr=subprocess.PIPE, text=True, cwd="/")
+
+
+@root_only
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
+@pytest.mark.parametrize("capabilities", [("setuid", "setgid", "kill"), ("setuid", "setgid"), ()])
+def test_a_service_manager_may_give_the_three_capabilities(build, folder, capabilities):
+    (folder / "state").mkdir(mode=0o700)
+    os.chown(folder / "state", 64900, 64900)
+    users = {key: value for key, value in OWN_USERS["DEFAULT"].items() if key != "user"}
+    popen = start_with(build, folder, config(folder, DEFAULT=users), *capabilities)
+    try:
+        lines = iter(popen.stderr.readline, "")
+        line = next(line for line in lines if "users of their own" in line or "one user" in line)
+        next(line for line in lines if "all processes are ready" in line)
+        children = Inoxd.children(popen)
+        assert set(children) == set(ROLES)
+        for role, pid in [("supervisor", popen.pid), *children.items()]:
+            fields = status_fields(pid)
+            uid = OWN[role] if len(capabilities) == 3 else 64900
+            assert fields["Uid"].split() == [str(uid)] * 4, role
+            kept = KEPT if len(capabilities) == 3 and role == "supervisor" else 0
+            assert int(fields["CapPrm"], 16) == int(fields["CapEff"], 16) == kept, role
+            assert int(fields["CapAmb"], 16) == int(fields["CapInh"], 16) == 0, role
+        assert ("not started by root" in line) == (len(capabilities) != 3), line
+    finally:
+        popen.terminate()
+        assert popen.wait(20) == 0
+        popen.stderr.close()
 
 
 def test_roles_can_run_apart(inoxd):
