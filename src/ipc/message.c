@@ -159,7 +159,8 @@ static void visit_UUID(struct codec *c, struct uuid *v, const char *field, size_
 			break;
 		memcpy(text, p, UUID_TEXT - 1);
 		text[UUID_TEXT - 1] = '\0';
-		if (!uuid_parse(text, v, NULL))
+		/* Our own print lower case; a second form of the same node is nobody's. */
+		if (!uuid_parse(text, v, NULL) || strcmp(v->s, text) != 0)
 			c->bad = field;
 		break;
 	case CODEC_CLEAR: v->s[0] = '\0'; break;

@@ -36,6 +36,23 @@ static void test_round_trip(void)
 	g_assert_false(message_decode(frame->data + 4, frame->len - 4, &m, NULL));
 }
 
+static void test_one_form(void)
+{
+	static const char lower[] = "1c8a331f-3625-476c-80ae-d747479180b7";
+	g_autoptr(GByteArray) frame = g_byte_array_new();
+	struct message out = {.type = MESSAGE_dialer_forget};
+	g_autoptr(GError) error = NULL;
+	struct message in;
+
+	g_assert_true(uuid_parse(lower, &out.dialer_forget.node, NULL));
+	g_assert_true(message_encode(&out, frame, NULL));
+	g_assert_true(message_decode(frame->data + 4, frame->len - 4, &in, NULL));
+	frame->data[4 + 2 + 1] = 'C';
+	g_assert_false(message_decode(frame->data + 4, frame->len - 4, &in, &error));
+	g_assert_error(error, INOX_ERROR, INOX_ERROR_PEER);
+	g_assert_nonnull(strstr(error->message, "dialer_forget: field node"));
+}
+
 static void test_over_limit(void)
 {
 	g_autoptr(GByteArray) frame = g_byte_array_new();
@@ -190,6 +207,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/message/fields survive and cut or longer frames are refused",
 			test_round_trip);
+	g_test_add_func("/message/a UUID in capitals is refused", test_one_form);
 	g_test_add_func("/message/a text over its limit is not sent", test_over_limit);
 	g_test_add_func("/channel/large messages and descriptors arrive whole and in order",
 			test_channel);
