@@ -163,8 +163,10 @@ static void blot(char *text, size_t length)
 /* The token, wherever it stands, and that of any kernel command line: the kernel logs it. */
 static void hide_token(char *text, const char *token)
 {
-	for (char *at = text; token && (at = strstr(at, token)); at += strlen(token))
-		blot(at, strlen(token));
+	size_t length = token ? strlen(token) : 0;
+
+	for (char *at = text; length > 0 && (at = strstr(at, token)); at += length)
+		blot(at, length);
 	for (char *at = text; (at = strstr(at, TOKEN_ARGUMENT));) {
 		at += strlen(TOKEN_ARGUMENT);
 		blot(at, strcspn(at, " \t\r\n\""));

@@ -22,7 +22,7 @@
 #define LIMIT_API_CONNECTIONS  512
 #define LIMIT_LOOKUP_ANSWER    (1024 * 1024) /* a node with its look-up settings */
 #define LIMIT_AGENT_CALL       (64 * 1024)   /* body of a heartbeat */
-#define LIMIT_AGENT_LOGS        (192 * 1024) /* the archive as base64: fits into LIMIT_AGENT_REPLY */
-#define LIMIT_RESCUE_PASSWORD  512           /* plain or hashed; what crypt(3) takes */
-#define LIMIT_DIALERS         16 /* [agent]dialers */
-#define LIMIT_CERTIFICATE      (16 * 1024)   /* of an agent, as PEM */
+#define LIMIT_AGENT_LOGS       (192 * 1024) /* the archive as base64: fits into LIMIT_AGENT_REPLY */
+#define LIMIT_RESCUE_PASSWORD  512          /* plain or hashed; what crypt(3) takes */
+#define LIMIT_DIALERS          16           /* [agent]dialers */
+#define LIMIT_CERTIFICATE      (16 * 1024)  /* of an agent, as PEM */

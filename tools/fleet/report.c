@@ -244,8 +244,7 @@ static void print_faults(GString *out, json_t *faults)
 				       " counted as alive, %6" G_GINT64_FORMAT " named\n",
 				       name, whole(f, "agents"), whole(f, "contacts"),
 				       whole(f, "alive"), whole(f, "named"));
-		json_object_foreach(json_object_get(f, "reasons"), reason, times)
-		{
+		json_object_foreach(json_object_get(f, "reasons"), reason, times) {
 			g_string_append_printf(out, "    %" JSON_INTEGER_FORMAT " x %s\n",
 					       json_integer_value(times), reason);
 		}
