@@ -217,6 +217,10 @@ static bool may_look_up(const struct request *rq, GError **error)
 
 	for (size_t i = 0; i < G_N_ELEMENTS(lookup_states); i++)
 		fits |= rq->node->provision_state == (int)lookup_states[i];
+	struct flow_boot boot;
+
+	flow_peek_boot(rq->node, &boot);
+	fits |= boot.kept;
 	return (fits && agents_node_is_active(rq, rq->node)) || not_found(error);
 }
 

@@ -34,6 +34,8 @@ const struct hardware_interface hardware_interfaces[HARDWARE_INTERFACES] = {
 	{"agent_delivery", "How the agent gets its token: boot, cmdline, of an active node " \
 			   "lookup, or, of a passive node and if it is allowed, contact; default "   \
 			   "is [agent]token_delivery. Optional."},                                \
+	{"fast_track", "Whether cleaning leaves its agent up for the next operation: true or false; " \
+		       "default is [deploy]fast_track. Optional."},                               \
 	{"deploy_kernel", "Kernel of another ramdisk: a path below the boot host's http root, or " \
 			  "a URL. Needs deploy_ramdisk. Optional."},                              \
 	{"deploy_ramdisk", "The ramdisk that belongs to it. Optional."},                          \

@@ -300,6 +300,11 @@ bool node_check_delete(const struct node *n, GError **error)
 				      "Node %s is protected and cannot be undeployed, rebuilt or "
 				      "deleted",
 				      n->uuid.s);
+	if (flow_keeps_agent(n))
+		return inox_error_set(error, INOX_ERROR_CONFLICT,
+				      "Node %s can not be deleted while the agent of its cleaning "
+				      "stays up: switch the machine off first",
+				      n->uuid.s);
 	if (flow_has_boot_data(n))
 		return inox_error_set(
 			error, INOX_ERROR_CONFLICT,

@@ -255,6 +255,8 @@ bool node_provision(struct request *rq, GError **error)
 		.config_drive = drive ? drive : kept,
 		.steps = chosen_steps(rq),
 		.rescue_password = password,
+		.fast_track = config_bool(rq->api->config, OPTION_deploy_fast_track),
+		.fast_track_s = config_patience(rq->api->config, OPTION_deploy_fast_track_timeout),
 		.automated_clean = config_bool(rq->api->config, OPTION_conductor_automated_clean),
 		.agents = agents_defaults(rq->api->config, &url)};
 

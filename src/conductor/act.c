@@ -474,8 +474,7 @@ static bool act_finalize(struct act *a, GError **error)
 /* The watch answers by itself. */
 static bool act_wait(struct act *a, GError **error)
 {
-	(void)a;
-	(void)error;
+	(void)a, (void)error;
 	return true;
 }
 
@@ -521,7 +520,7 @@ static bool send_watch(struct act *a, enum watch_phase phase, GError **error)
 static bool keep_watch(struct act *a, GError **error)
 {
 	enum flow_watch want = action_info[flow_action(&a->f)].watch;
-	bool waiting = flow_action(&a->f) == ACTION_STEP_WAIT;
+	bool waiting = flow_action(&a->f) == ACTION_STEP_WAIT || flow_action(&a->f) == ACTION_IDLE;
 
 	/* The agent of an active node says itself when it is there. */
 	if (want == WATCH_OFF || (a->f.active && !a->f.called)) {
@@ -536,7 +535,7 @@ static bool keep_watch(struct act *a, GError **error)
 
 	if (g_strcmp0(text, a->run->watch) == 0)
 		return true;
-	if (!send_watch(a, want == WATCH_FIRST ? WATCH_FIRST_CONTACT : WATCH_WORKING, error))
+	if (!send_watch(a, agent_call_watch(want), error))
 		return false;
 	g_free(a->run->watch);
 	a->run->watch = g_steal_pointer(&text);
@@ -556,7 +555,8 @@ static bool (*const actions[ACTION_COUNT])(struct act *, GError **) = {
 	[ACTION_CLAIM] = act_call,          [ACTION_LOAD_STEPS] = act_call,
 	[ACTION_STEP_SEND] = act_step,      [ACTION_STEP_WAIT] = act_wait,
 	[ACTION_FINALIZE] = act_finalize,   [ACTION_SYNC] = act_call,
-	[ACTION_AGENT_OFF] = act_call,
+	[ACTION_AGENT_OFF] = act_call,      [ACTION_KEEP_AGENT] = act_withdraw_boot,
+	[ACTION_IDLE] = act_wait,
 };
 
 static void act_in_motion(struct act *a)

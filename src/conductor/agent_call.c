@@ -153,6 +153,8 @@ json_t *agent_call_params(const struct config *conf, const struct node *n, const
 	case ACTION_WITHDRAW_BOOT:
 	case ACTION_FINALIZE:
 	case ACTION_CONTACT:
+	case ACTION_KEEP_AGENT:
+	case ACTION_IDLE:
 	case ACTION_IDENTIFY:
 	case ACTION_STEP_WAIT:
 	case ACTION_SYNC:
@@ -160,4 +162,14 @@ json_t *agent_call_params(const struct config *conf, const struct node *n, const
 	case ACTION_COUNT: break;
 	}
 	return json_object();
+}
+
+enum watch_phase agent_call_watch(enum flow_watch want)
+{
+	static const enum watch_phase phases[] = {[WATCH_OFF] = WATCH_IDLE,
+						  [WATCH_FIRST] = WATCH_FIRST_CONTACT,
+						  [WATCH_ON] = WATCH_WORKING,
+						  [WATCH_STILL] = WATCH_IDLE};
+
+	return phases[want];
 }

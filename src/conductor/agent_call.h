@@ -10,6 +10,8 @@
 
 /* "poll.get_hardware_info"; NULL for an action that sends no command. */
 const char *agent_call_name(const struct flow *f);
+/* What the dialer is told of a watch that is on. */
+enum watch_phase agent_call_watch(enum flow_watch want);
 /* Whether the answer comes when the command has ended. */
 bool agent_call_waits(enum action action);
 /* A new reference; no secret of the node is in it.  `ports` holds struct port *. */

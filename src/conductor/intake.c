@@ -250,6 +250,8 @@ static void read_item(struct conductor *c, const struct node *n, const struct it
 		.host = config_host(c->config),
 		.epoch = (uint64_t)n->boot_epoch,
 		.turn = item->turn,
+		.fast_track = config_bool(c->config, OPTION_deploy_fast_track),
+		.fast_track_s = config_patience(c->config, OPTION_deploy_fast_track_timeout),
 		.automated_clean = config_bool(c->config, OPTION_conductor_automated_clean),
 		.clean_priorities = c->clean_priorities,
 		.limits = {.callback_s = config_patience(c->config,

@@ -14,7 +14,7 @@ static bool is_wanted(const struct node *n)
 
 	return n->provision_state != STATE_ENROLL && n->provision_state != STATE_ADOPT_FAILED &&
 	       !(flags & (S_WORKING | S_WAITING)) && !n->maintenance && !n->reservation &&
-	       !n->target_power_state && json_object_size(n->flow) == 0;
+	       !n->target_power_state && (json_object_size(n->flow) == 0 || flow_is_idle(n));
 }
 
 void sync_start(struct conductor *c)
@@ -70,7 +70,8 @@ static void look_at(struct conductor *c, const char *uuid)
 
 void sync_next(struct conductor *c)
 {
-	while (c->workers[ROLE_BMC].channel && c->syncs < AT_A_TIME && !g_queue_is_empty(&c->sync_queue)) {
+	while (c->workers[ROLE_BMC].channel && c->syncs < AT_A_TIME &&
+	       !g_queue_is_empty(&c->sync_queue)) {
 		g_autofree char *uuid = g_queue_pop_head(&c->sync_queue);
 
 		look_at(c, uuid);

@@ -137,8 +137,9 @@ static void set_work(struct dialer *d, struct watch *w, const struct message_dia
 	w->phase = (uint8_t)m->phase;
 	count_phase(d, w, 1);
 	w->interval_s = MAX(m->interval_s, 1);
-	/* Who asks for the first contact wants to be told of it. */
-	if (m->phase == WATCH_FIRST_CONTACT)
+	/* Who asks for the first contact wants to be told of it, and so does who asks again whether an idle agent is
+	 * still there. */
+	if (m->phase != WATCH_WORKING)
 		w->alive = false;
 	/* A look that runs for the old work is not waited for; a call is. */
 	if (!dialer_runs_call(w))

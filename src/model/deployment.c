@@ -238,9 +238,10 @@ bool deployment_mode(const struct node *n, const struct agent_defaults *defaults
 	struct deployment_mode mode = {.by_lookup = defaults->by_lookup,
 				       .by_contact = defaults->by_contact};
 	struct ramdisk ramdisk;
-	bool polled;
+	bool polled, fast;
 
-	if (!deployment_flag(n, "agent_poll_only", !defaults->active, &polled, error))
+	if (!deployment_flag(n, "fast_track", false, &fast, error) ||
+	    !deployment_flag(n, "agent_poll_only", !defaults->active, &polled, error))
 		return false;
 	if (delivery && !is_delivery(delivery))
 		return inox_error_set(error, INOX_ERROR_INVALID,

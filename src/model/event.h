@@ -60,7 +60,11 @@ struct event {
 	 * flow's turn for which the request was made. */
 	uint64_t turn;
 	struct flow_limits limits; /* zero in the API's events */
-	bool automated_clean;      /* the server's default */
+	/* Of the conductor's events and of verbs: the server's default, and how long an agent that was kept may
+	 * be silent.  Without them no agent is kept. */
+	bool fast_track;
+	unsigned fast_track_s; /* FLOW_FOREVER: no limit */
+	bool automated_clean;  /* the server's default */
 	const json_t *
 		clean_priorities; /* {"deploy.erase_devices": 10}: before the agent's; NULL: none */
 

@@ -22,6 +22,7 @@ bool node_fold(struct node *n, const struct event *ev, attr_set changed,
 struct flow_boot {
 	bool begun;     /* boot data are or were published, and the boot has not ended */
 	bool active;    /* the rest holds for a boot that has begun */
+	bool kept;      /* its agent stays for the next operation, or is at it */
 	bool by_lookup; /* the token is given at the first look-up */
 	bool powered;   /* the machine was told to switch on: who asks now may be of this boot */
 	char pin[65];   /* SHA-256 of the agent's certificate, hex; "": none is known */
@@ -34,6 +35,12 @@ bool flow_has_boot_data(const struct node *n);
 /* True when the boot host keeps an address for a machine that no flow moves: it was rescued, and may
  * still run. */
 bool flow_keeps_address(const struct node *n);
+
+/* True while an agent stays up for the next operation and nothing else is under way. */
+bool flow_is_idle(const struct node *n);
+
+/* True while an agent stays up for the next operation, or its address is not taken back yet. */
+bool flow_keeps_agent(const struct node *n);
 
 /* True if the success of the current phase begins a ramdisk boot: the event that tells of it must carry
  * the fresh_... members. */

@@ -39,15 +39,17 @@ enum action {
 	ACTION_COUNT
 };
 
-enum flow_watch { WATCH_OFF, WATCH_FIRST, WATCH_ON };
-enum flow_limit { LIMIT_POWER, LIMIT_CALLBACK, LIMIT_DAY };
+enum flow_watch { WATCH_OFF, WATCH_FIRST, WATCH_ON, WATCH_STILL };
+enum flow_limit { LIMIT_POWER, LIMIT_CALLBACK, LIMIT_IDLE, LIMIT_DAY };
 enum flow_end { END_DONE, END_POWER, END_UNDEPLOYED, END_CLEANED, END_RESCUED, END_KEEP };
 enum {
 	P_SKIP = 1 << 0,
 	P_BOOT_DATA = 1 << 1,
 	P_OWN = 1 << 2,
 	P_MEDIA = 1 << 3,
-	P_NETWORK = 1 << 4
+	P_NETWORK = 1 << 4,
+	P_STAY = 1 << 5,
+	P_LEAVE = 1 << 6
 };
 
 struct phase_info {

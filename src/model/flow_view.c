@@ -65,6 +65,20 @@ static void add_ending(GString *text, const struct flow *f, struct wall now)
 	g_string_append_c(text, '.');
 }
 
+static char *why_idle(const struct node *n, const struct flow *f, struct wall now)
+{
+	char since[WALL_TEXT];
+
+	wall_print(f->started, since);
+	return g_strdup_printf(
+		"Nothing is under way. The agent of epoch %lld stays up at %s for a fast start, since "
+		"%s (%lld s)%s%s%s.",
+		(long long)n->boot_epoch, n->agent_address ? n->agent_address : "?", since,
+		seconds_between(f->started, now),
+		f->gone ? "; it does not answer at present, and the next operation boots anew" : "",
+		f->reason ? "; last problem: " : "", f->reason ? f->reason : "");
+}
+
 char *node_why(const struct node *n, struct wall now)
 {
 	g_auto(flow) f = {.phase = PHASE_NONE};
@@ -77,6 +91,8 @@ char *node_why(const struct node *n, struct wall now)
 				       n->last_error);
 	if (f.phase == PHASE_NONE)
 		return g_strdup("Nothing is under way.");
+	if (flow_action(&f) == ACTION_IDLE)
+		return why_idle(n, &f, now);
 	const struct phase_info *info = &phase_info[f.phase];
 	GString *text = g_string_new(NULL);
 
@@ -121,6 +137,8 @@ void flow_peek_boot(const struct node *n, struct flow_boot *ret_boot)
 			boot.powered |= boot.begun && phase_info[p].action == ACTION_POWER_ON;
 		}
 	}
+	if (f.kept && n->agent_verifier)
+		boot.begun = boot.powered = boot.kept = true;
 	if (boot.begun) {
 		boot.active = f.active;
 		boot.by_lookup = f.by_lookup;
@@ -142,4 +160,18 @@ bool flow_keeps_address(const struct node *n)
 	return n->agent_address &&
 	       (n->provision_state == STATE_RESCUE || n->provision_state == STATE_RESCUE_FAILED ||
 		n->provision_state == STATE_UNRESCUE_FAILED);
+}
+
+bool flow_keeps_agent(const struct node *n)
+{
+	g_auto(flow) f = {.phase = PHASE_NONE};
+
+	return flow_parse(n->flow, &f, NULL) && f.kept;
+}
+
+bool flow_is_idle(const struct node *n)
+{
+	g_auto(flow) f = {.phase = PHASE_NONE};
+
+	return flow_parse(n->flow, &f, NULL) && flow_action(&f) == ACTION_IDLE;
 }

@@ -16,6 +16,10 @@
 /* When a BMC took the request but the power did not change, it is asked again after this long. */
 #define ASK_AGAIN    SPAN_SECONDS(20)
 #define BACK_OFF_MAX 30
+/* An agent that is kept is heard at least this often. */
+#define IDLE_LOOK_MOST_S 100
+/* A new boot is the better answer to an agent that does not do what it is asked to. */
+#define FAST_ATTEMPTS 4
 
 void fold_set_text(struct fold *x, enum node_attr attr, char **field, const char *value)
 {
@@ -114,6 +118,8 @@ static bool is_passed_over(const struct node *n, const struct flow *f, enum phas
 		return true;
 	if ((info->flags & P_OWN) && !f->own_agent)
 		return true;
+	if (info->flags & (f->stays ? P_LEAVE : P_STAY))
+		return true;
 	if (info->flags & (deployment_uses_media(n) ? P_NETWORK : P_MEDIA))
 		return true;
 	return (info->action == ACTION_STEP_SEND || info->action == ACTION_STEP_WAIT) &&
@@ -169,6 +175,7 @@ struct wall fold_deadline(const struct fold *x)
 	switch (phase_info[x->f.phase].limit) {
 	case LIMIT_POWER: seconds = limits->power_s; break;
 	case LIMIT_CALLBACK: seconds = patience(x); break;
+	case LIMIT_IDLE: seconds = CLAMP(x->ev->fast_track_s / 3, 1, IDLE_LOOK_MOST_S); break;
 	case LIMIT_DAY: seconds = 24 * 3600; break;
 	}
 	if (limits->power_s == 0)
@@ -220,7 +227,10 @@ static bool begin_boot(struct fold *x)
 	f->by_lookup = ev->by_lookup;
 	f->by_contact = ev->by_contact;
 	f->called = false;
+	f->kept = false;
 	g_clear_pointer(&f->pin, g_free);
+	g_free(f->basis);
+	f->basis = fold_boot_basis(n);
 	return true;
 }
 
@@ -234,13 +244,21 @@ static void end_boot(struct fold *x, bool keep_address)
 	g_clear_pointer(&x->f.path, g_free);
 	/* No look-up and no heartbeat belongs to it any more. */
 	x->f.active = x->f.by_lookup = x->f.by_contact = x->f.called = false;
+	x->f.kept &= keep_address;
 	g_clear_pointer(&x->f.pin, g_free);
+}
+
+static bool is_before_steps(enum action action)
+{
+	return action == ACTION_IDENTIFY || action == ACTION_CLAIM || action == ACTION_LOAD_STEPS;
 }
 
 void fold_enter(struct fold *x, enum phase p)
 {
 	struct flow *f = &x->f;
 
+	if (p != PHASE_NONE && phase_info[p].action == ACTION_STEP_SEND)
+		f->stays = fold_may_stay(x);
 	p = first_not_passed_over(x->n, f, p);
 	if (p == PHASE_NONE) {
 		fold_finish(x);
@@ -254,6 +272,7 @@ void fold_enter(struct fold *x, enum phase p)
 	f->attempt = 0;
 	/* A step that was sent before may run: a restart of the agent is often seen late. */
 	f->sending = phase_info[p].action == ACTION_STEP_SEND && f->runs > 0;
+	f->fast &= is_before_steps(phase_info[p].action);
 	g_clear_pointer(&f->command, g_free);
 	fold_note(x, NULL);
 	if (phase_info[p].action == ACTION_PUBLISH && !begin_boot(x))
@@ -284,12 +303,14 @@ void fold_start(struct fold *x, enum operation op)
 	 * so that answers for an older flow never fit a newer one. */
 	g_autofree char *path = g_steal_pointer(&x->f.path);
 	int64_t turn = MAX(x->f.turn, x->ev->now.us);
+	bool kept = x->f.kept;
 
 	if (op != OPERATION_RESCUE)
 		fold_forget_password(x);
 
 	flow_clear(&x->f);
 	x->f.path = g_steal_pointer(&path);
+	x->f.kept = kept;
 	x->f.turn = turn;
 	x->f.started = x->ev->now;
 	fold_enter(x, operation_info[op].first);
@@ -313,6 +334,8 @@ void fold_fail_phase(struct fold *x, const char *reason)
 	const struct phase_info *info = &phase_info[x->f.phase];
 	g_autofree char *sentence = NULL;
 
+	if (fold_give_up_kept(x))
+		return;
 	if (info->flags & P_SKIP) {
 		note_skipped(x, reason);
 		fold_advance(x);
@@ -333,7 +356,7 @@ void fold_trouble(struct fold *x, bool retry, const char *reason)
 
 	if (!reason || !*reason)
 		reason = "no reason was given";
-	if (!retry || f->attempt + 1 >= info->attempts) {
+	if (!retry || f->attempt + 1 >= (f->fast ? FAST_ATTEMPTS : info->attempts)) {
 		fold_fail_phase(x, reason);
 		return;
 	}
@@ -406,6 +429,10 @@ static void fold_boot(struct fold *x)
 		fold_trouble(x, x->ev->retry || patient, x->ev->reason);
 		return;
 	}
+	if (flow_action(&x->f) == ACTION_KEEP_AGENT) {
+		x->f.kept = true;
+		g_clear_pointer(&x->f.path, g_free);
+	}
 	if (flow_action(&x->f) == ACTION_WITHDRAW || flow_action(&x->f) == ACTION_WITHDRAW_BOOT)
 		end_boot(x, flow_action(&x->f) == ACTION_WITHDRAW_BOOT);
 	fold_advance(x);
@@ -432,6 +459,10 @@ static void fold_passed_deadline(struct fold *x)
 		return;
 	if (info->action == ACTION_CONTACT) {
 		contact_deadline(x);
+		return;
+	}
+	if (info->action == ACTION_IDLE) {
+		fold_idle_deadline(x);
 		return;
 	}
 	/* The dialer reports changes only: silence of an agent that it did not lose is a long step.  The
@@ -538,7 +569,7 @@ static void fold_worker_event(struct fold *x)
 		handlers[kind](x);
 }
 
-/* No flow: the power sync's answer is adopted. */
+/* No flow, or an agent that waits: the power sync's answer is adopted. */
 static void fold_at_rest(struct fold *x)
 {
 	if (x->ev->kind == EVENT_BMC && x->ev->ok && !x->n->reservation)
@@ -556,7 +587,8 @@ bool node_fold(struct node *n, const struct event *ev, attr_set changed, GError 
 		ok = fold_verb(&x, error);
 	else if (ev->kind == EVENT_POWER_REQUEST)
 		ok = fold_power_request(&x, error);
-	else if (x.f.phase != PHASE_NONE)
+	else if (x.f.phase != PHASE_NONE &&
+		 (flow_action(&x.f) != ACTION_IDLE || ev->kind != EVENT_BMC))
 		fold_worker_event(&x);
 	else
 		fold_at_rest(&x);

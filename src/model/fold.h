@@ -47,6 +47,23 @@ struct wall fold_deadline(const struct fold *x);
 /* Of the current operation; PHASE_NONE if it has none. */
 enum phase fold_phase_with(const struct fold *x, enum action action);
 
+/* fold_idle.c: fast track */
+/* The cleaning under way may leave its agent up. */
+bool fold_may_stay(const struct fold *x);
+/* Checksum of what a boot depends on.  The caller frees it. */
+char *fold_boot_basis(const struct node *n);
+/* From here the agent waits for the next operation. */
+void fold_idle(struct fold *x);
+/* An agent was kept, and no operation works with it: a power request may come in between. */
+bool fold_is_idle(const struct fold *x);
+/* With the agent that was kept, if nothing speaks against it; else in a new boot. */
+void fold_begin_boot(struct fold *x, enum operation op);
+void fold_idle_deadline(struct fold *x);
+/* Where an agent that was kept fails, that is no failure of the operation.  False: none was. */
+bool fold_give_up_kept(struct fold *x);
+/* The agent that was kept is not needed any more, and its machine is somebody else's matter. */
+void fold_end_kept(struct fold *x);
+
 /* fold_verb.c */
 bool fold_verb(struct fold *x, GError **error);
 bool fold_power_request(struct fold *x, GError **error);

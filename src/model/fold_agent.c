@@ -38,9 +38,11 @@ static void show_contact(struct fold *x)
 	fold_set_info(x, "agent_last_heartbeat", json_string(text));
 }
 
+/* An idle agent is looked at seldom, and each time counts. */
 static bool was_heard_lately(const struct fold *x)
 {
-	return !wall_reached(wall_add(x->f.contact_at, HEARTBEAT_EVERY), x->ev->now);
+	return flow_action(&x->f) != ACTION_IDLE &&
+	       !wall_reached(wall_add(x->f.contact_at, HEARTBEAT_EVERY), x->ev->now);
 }
 
 /* An answer to something that was asked.  It does not take back that the agent is gone: the dialer, which
@@ -96,7 +98,8 @@ static void agent_restarted(struct fold *x)
 
 	if (flow_action(f) == ACTION_EJECT || flow_action(f) == ACTION_WITHDRAW_TOKEN ||
 	    flow_action(f) == ACTION_BOOT_DISK || flow_action(f) == ACTION_SYNC ||
-	    flow_action(f) == ACTION_AGENT_OFF)
+	    flow_action(f) == ACTION_AGENT_OFF || flow_action(f) == ACTION_KEEP_AGENT ||
+	    flow_action(f) == ACTION_IDLE)
 		return;
 	f->restarts++;
 	if (runs_step(f) && (!may_run_again(name) || f->runs >= RUNS_MOST)) {
@@ -184,6 +187,8 @@ void fold_old_token(struct fold *x)
  * cannot lose an agent that it never had. */
 void fold_milestone(struct fold *x)
 {
+	if (x->f.fast && fold_give_up_kept(x))
+		return;
 	if (flow_action(&x->f) == ACTION_CONTACT)
 		x->f.milestone = MAX((int64_t)x->ev->milestone, MILESTONE_POWER);
 	else
@@ -196,6 +201,8 @@ void fold_gone(struct fold *x)
 	struct flow *f = &x->f;
 
 	if (flow_action(f) == ACTION_CONTACT || f->gone)
+		return;
+	if (f->fast && fold_give_up_kept(x))
 		return;
 	f->gone = true;
 	if (phase_info[f->phase].limit == LIMIT_CALLBACK && f->until.us != 0)
@@ -222,6 +229,8 @@ static void load_steps(struct fold *x)
 	g_autoptr(json_t) versions = NULL;
 
 	if (!plan_steps(x, &steps, &versions, &error)) {
+		/* Another boot would list the same. */
+		x->f.fast = false;
 		fold_fail_phase(x, error->message);
 		return;
 	}
@@ -355,7 +364,8 @@ void fold_reply(struct fold *x)
 	}
 }
 
-/* The newest command of the step's kind that is not the one before. */
+/* The newest command of the step's kind that is not the one before.  An agent that was kept lists those of older
+ * operations, too. */
 static const json_t *find_sent(const struct fold *x)
 {
 	const json_t *list = x->ev->outcome;
@@ -366,6 +376,8 @@ static const json_t *find_sent(const struct fold *x)
 		const char *id = json_peek_string(entry, "id");
 		const char *name = json_peek_string(entry, "name");
 
+		if (id && g_strcmp0(id, x->f.older) == 0)
+			return NULL;
 		if (!id || !name || strcmp(name, execute) != 0)
 			continue;
 		return g_strcmp0(id, x->f.previous) == 0 ? NULL : entry;

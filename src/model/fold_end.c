@@ -1,4 +1,6 @@
 /* How an operation ends: done, failed, aborted. */
+#include <string.h>
+
 #include "deployment.h"
 #include "errors.h"
 #include "fold.h"
@@ -19,6 +21,19 @@ static void stop(struct fold *x)
 	fold_forget_password(x);
 }
 
+/* The address of an agent that was kept outlives power requests. */
+static void end_flow(struct fold *x)
+{
+	bool kept = x->f.kept && operation_info[flow_operation(&x->f)].end == END_POWER;
+
+	if (!kept) {
+		stop(x);
+		return;
+	}
+	FOLD_TEXT(x, reservation, NULL);
+	fold_start(x, OPERATION_RELEASE);
+}
+
 void fold_forget_password(struct fold *x)
 {
 	json_t *info = x->n->instance_info;
@@ -35,7 +50,8 @@ void fold_forget_steps(struct fold *x)
 		"rescue_address"};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
-		fold_set_info(x, keys[i], NULL);
+		if (!x->f.kept || strcmp(keys[i], "agent_url") != 0)
+			fold_set_info(x, keys[i], NULL);
 }
 
 static void clear_instance(struct fold *x)
@@ -96,11 +112,15 @@ void fold_finish(struct fold *x)
 		fold_forget_steps(x);
 		FOLD_JSON(x, clean_step, json_object());
 		fold_set_state(x, to);
-		break;
+		if (!x->f.kept)
+			break;
+		fold_forget_password(x);
+		fold_idle(x);
+		return;
 	case END_POWER: FOLD_TEXT(x, target_power_state, NULL); break;
 	case END_KEEP: break;
 	}
-	stop(x);
+	end_flow(x);
 }
 
 static void fail(struct fold *x, const char *sentence)
@@ -109,7 +129,7 @@ static void fail(struct fold *x, const char *sentence)
 	enum provision_state to;
 	/* The address of a rescued machine outlives its path.  A machine that may still run keeps it, but one
 	 * that is given up does not. */
-	bool published = x->f.path || (x->n->agent_address && end == END_UNDEPLOYED);
+	bool published = x->f.path || x->f.kept || (x->n->agent_address && end == END_UNDEPLOYED);
 
 	FOLD_TEXT(x, last_error, sentence);
 	if (end == END_POWER) {
@@ -121,11 +141,11 @@ static void fail(struct fold *x, const char *sentence)
 	}
 	/* From here the boot's secret is worth nothing, whenever its files go. */
 	fold_end_token(x);
-	if (published && end != END_KEEP) {
+	if (published && end != END_KEEP && end != END_POWER) {
 		FOLD_JSON(x, deploy_step, json_object());
 		fold_start(x, OPERATION_CLEAN_UP);
 	} else {
-		stop(x);
+		end_flow(x);
 	}
 }
 

@@ -95,8 +95,7 @@ static bool start_cleaning(struct fold *x, const json_t *steps, GError **error)
 	begin(x);
 	fold_forget_steps(x);
 	fold_set_info(x, clean_words.wanted, steps ? json_deep_copy(steps) : NULL);
-	fold_end_token(x);
-	fold_start(x, OPERATION_CLEAN);
+	fold_begin_boot(x, OPERATION_CLEAN);
 	return true;
 }
 
@@ -153,8 +152,7 @@ static bool verb_deploy(struct fold *x, GError **error)
 		FOLD_TEXT(x, config_drive, ev->config_drive);
 	fold_forget_steps(x);
 	fold_set_info(x, deploy_words.wanted, ev->steps ? json_deep_copy(ev->steps) : NULL);
-	fold_end_token(x);
-	fold_start(x, OPERATION_DEPLOY);
+	fold_begin_boot(x, OPERATION_DEPLOY);
 	return true;
 }
 
@@ -307,7 +305,7 @@ bool fold_power_request(struct fold *x, GError **error)
 	    ev->power_target == TARGET_NONE)
 		return refuse_state(n, word, error);
 	/* A flow that waits owns the machine's power as one that works does. */
-	if (n->reservation || x->f.phase != PHASE_NONE)
+	if (n->reservation || (x->f.phase != PHASE_NONE && !fold_is_idle(x)))
 		return refuse_locked(x, error);
 	if (!deployment_check_power(n, error))
 		return false;
@@ -317,6 +315,7 @@ bool fold_power_request(struct fold *x, GError **error)
 		return inox_error_set(error, INOX_ERROR_CONFLICT,
 				      "Failed to set node power state to power off.");
 	begin(x);
+	fold_end_kept(x);
 	FOLD_TEXT(x, target_power_state, power_state_text(verb->reached));
 	FOLD_TEXT(x, reservation, ev->host);
 	fold_start(x, verb->operation);

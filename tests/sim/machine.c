@@ -252,7 +252,7 @@ static void start_step(struct machine *m, const char *step, struct agent_command
 	g_strlcpy(c->step, step, sizeof(c->step));
 	c->ends = sim->now + (int64_t)sim_below(sim_coin(100) ? 600 * SECOND : 30 * SECOND);
 	g_strlcpy(w.id, c->id, sizeof(w.id));
-	check_step(m, step);
+	check_step(m, c);
 	sim_say("machine %u: step %s runs", m->index, step);
 	if (strcmp(step, "burn") != 0)
 		m->disk.whole = false;

@@ -20,7 +20,7 @@
 #define SYNC_AND_MORE (130 * SECOND)
 #define WISHES_MOST   40
 #define EVENTS_MOST   400000
-#define CONFIGS       4
+#define CONFIGS       8
 /* Steps on the way from any state to an instance. */
 #define WAY_MOST 6
 /* It costs as much as the rest of a story. */
@@ -40,8 +40,10 @@ static void make_configs(void)
 			"[redfish]\nallowed_networks = 127.0.0.0/8\n"
 			"[conductor]\nhost = sim\nsync_power_state_interval = 120\n"
 			"sweep_interval = 60\ndeploy_callback_timeout = 200\n"
-			"clean_callback_timeout = 200\nrescue_callback_timeout = 200\n",
-			i & 1 ? "false" : "true", i == 3 ? "lookup" : "boot");
+			"clean_callback_timeout = 200\nrescue_callback_timeout = 200\n"
+			"[deploy]\nfast_track = %s\nfast_track_timeout = 60\n",
+			i & 1 ? "false" : "true", (i & 3) == 3 ? "lookup" : "boot",
+			i & 4 ? "true" : "false");
 
 		configs[i] = config_parse(text, strlen(text), "sim", &error);
 		g_assert_no_error(error);
@@ -83,6 +85,12 @@ static void add_node(unsigned index)
 	n->instance_info = json_pack("{s:s, s:s}", "image_source", "http://127.0.0.1/i.raw",
 				     "image_checksum", "00");
 	n->automated_clean = (int)sim_below(3) - 1;
+	/* Or too few of these stories would come to an agent that stays. */
+	if (config_bool(sim->config, OPTION_deploy_fast_track) && sim_coin(500)) {
+		n->provision_state = STATE_MANAGEABLE;
+		n->target_provision_state = (int)provision_state_target(STATE_MANAGEABLE);
+		n->automated_clean = 1;
+	}
 	n->power_state = g_strdup("power off");
 	n->created_at.us = sim->now;
 	sim_uuid(p->uuid.s);

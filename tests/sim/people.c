@@ -90,6 +90,8 @@ static void ask_patch(unsigned index)
 		"[{\"op\": \"replace\", \"path\": \"/boot_interface\", \"value\": \"ipxe\"}]",
 		"[{\"op\": \"add\", \"path\": \"/automated_clean\", \"value\": true}]",
 		"[{\"op\": \"add\", \"path\": \"/automated_clean\", \"value\": false}]",
+		"[{\"op\": \"add\", \"path\": \"/driver_info/fast_track\", \"value\": true}]",
+		"[{\"op\": \"add\", \"path\": \"/driver_info/fast_track\", \"value\": false}]",
 		"[{\"op\": \"replace\", \"path\": \"/retired\", \"value\": true}]",
 		"[{\"op\": \"replace\", \"path\": \"/retired\", \"value\": false}]",
 	};

@@ -205,7 +205,7 @@ static void take_watch(unsigned index, const struct message_dialer_watch *m)
 		g_strlcpy(w->command, m->command ? m->command : "", sizeof(w->command));
 	}
 	w->phase = (enum watch_phase)m->phase;
-	if (w->phase == WATCH_FIRST_CONTACT)
+	if (w->phase != WATCH_WORKING)
 		w->alive = false;
 	look_after(index, fresh ? (int64_t)sim_below(SECOND) : 0);
 }

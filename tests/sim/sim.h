@@ -38,7 +38,8 @@ struct agent_command {
 	char name[40]; /* part behind the dot */
 	char step[40]; /* of execute_*_step; else "" */
 	enum command_status status;
-	int64_t ends; /* virtual time */
+	int64_t began; /* of the operation that it belongs to */
+	int64_t ends;  /* virtual time */
 	uint64_t done;
 };
 
@@ -85,6 +86,7 @@ struct machine {
 	struct disk disk;
 	struct agent agent;
 	unsigned write_runs, burn_runs; /* of this boot */
+	int64_t burn_began;             /* of the operation that burn_runs counts for */
 	bool hangs;                     /* the next boot does not get to an agent */
 	bool dark;                      /* nothing reaches it over the network */
 	/* the BMC */
@@ -231,7 +233,7 @@ bool people_look_up(unsigned index, char ret_token[64]);
 
 /* ---- check.c: the invariants */
 void check_row(const struct node *before, const struct node *after);
-void check_step(struct machine *m, const char *step);
+void check_step(struct machine *m, struct agent_command *c);
 void check_watch(const struct message_dialer_watch *w);
 void check_heartbeat(unsigned index, const char *token);
 void check_holder(const char *token, const struct machine *m);

@@ -39,6 +39,7 @@ static inline struct play at_phase(enum phase phase)
 			continue;
 		struct play p = play_new(starts[i].state);
 
+		p.fast_track = phase_info[phase].flags & P_STAY;
 		p.n->automated_clean = starts[i].operation == OPERATION_CLEAN;
 		if (phase_info[phase].flags & P_MEDIA)
 			p.n->boot_interface = g_strdup("redfish-virtual-media");

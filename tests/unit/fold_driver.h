@@ -14,6 +14,7 @@ struct play {
 	struct node *n;
 	struct wall now;
 	attr_set changed;
+	bool fast_track;
 };
 
 #define PLAY_HOST "conductor-1"
@@ -66,6 +67,8 @@ static inline struct event play_event(const struct play *p, enum event_kind kind
 		.epoch = (uint64_t)p->n->boot_epoch,
 		.turn = (uint64_t)f.turn,
 		.limits = {.callback_s = 1800, .power_s = 60},
+		.fast_track = p->fast_track,
+		.fast_track_s = 300,
 		.ok = true,
 		.fresh_token = "sealed:v1:token",
 		.fresh_verifier = "v1:verifier",

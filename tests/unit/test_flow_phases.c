@@ -121,9 +121,16 @@ static void from_the_row(struct play *p, enum phase phase)
 {
 	g_autofree char *text = json_print_compact(p->n->flow);
 
-	(void)phase;
 	json_decref(p->n->flow);
 	p->n->flow = json_parse_limited(text, strlen(text), 65536, "flow", NULL);
+	if (phase_info[phase].flags & P_STAY) {
+		play_until(p, PHASE_IDLE_WAIT);
+		p->n->maintenance = true;
+		p->now.us += 301 * (int64_t)1000000;
+		struct event late = play_event(p, EVENT_DEADLINE);
+
+		g_assert_true(play_fold(p, &late, NULL));
+	}
 	play_until(p, PHASE_NONE);
 	assert_at_rest(p);
 	g_assert_null(p->n->last_error);
@@ -176,6 +183,7 @@ static struct event random_event(const struct play *p, GRand *rand, json_t **ret
 	ev.by_contact = !ev.active && g_rand_boolean(rand);
 	ev.pin = g_rand_boolean(rand) ? "pin" : NULL;
 	ev.automated_clean = g_rand_boolean(rand);
+	ev.fast_track = g_rand_boolean(rand);
 	return ev;
 }
 
