@@ -31,16 +31,18 @@ struct doors {
 
 static uint32_t agent_of(const struct server *s, int fd)
 {
-	struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} own = {.v6 = {.sin6_family = AF_UNSPEC}};
 	socklen_t length = sizeof(own);
 
-	if (getsockname(fd, (struct sockaddr *)&own, &length) != 0)
+	if (getsockname(fd, &own.any, &length) != 0)
 		return FLEET_NOBODY;
-	if (own.ss_family == AF_INET6)
+	if (own.any.sa_family == AF_INET6)
 		return 0; /* ::1 has one agent */
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&own;
-
-	return fleet_of_ipv4(s->fleet, ntohl(v4->sin_addr.s_addr));
+	return fleet_of_ipv4(s->fleet, ntohl(own.v4.sin_addr.s_addr));
 }
 
 static void take(struct door *door, int fd)
