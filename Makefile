@@ -5,7 +5,7 @@ BUILD := build
 ASAN := build-asan
 TSAN := build-tsan
 
-.PHONY: help deps build programs demo check check-asan check-tsan check-crash check-sim check-rack check-stock
+.PHONY: help deps build programs demo check check-asan check-tsan check-crash check-restarts check-sim check-rack check-stock
 .PHONY: fuzz bench bench-dialer fmt fmt-check lint clean
 
 help:
@@ -51,6 +51,10 @@ check-tsan:
 ## make check-crash  every process is killed at every phase boundary of a deployment
 check-crash:
 	@tests/run crash
+
+## make check-restarts  machines, agents and conductors restart in every phase, in every mode
+check-restarts:
+	@tests/run restarts
 
 ## make check-sim    a million worlds in virtual time: failures, crashes, races; SIM_SEQUENCES, SIM_SEED
 check-sim: build

@@ -14,13 +14,13 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from conftest import wait_until  # noqa: E402
 from rack.process_rack import AGENT_PORT, agents_running  # noqa: E402
-from rack.scene import (CALLS_OR_NOT, IMAGE, MODES, HeldImage, agent_of, hold_boot, in_each_phase,  # noqa: E402
+from rack.scene import (CALLS_OR_NOT, IMAGE, MODES, HeldImage, agent_of, hold_boot, in_each_phase, in_modes,  # noqa: E402
                         is_agent_of, make_scene, power_cycle, reset)
 
 
 # ---- agents
 
-@pytest.mark.parametrize("mode", MODES)
+@in_modes(MODES)
 def test_an_agent_that_restarts_within_a_boot_keeps_its_token_and_the_deployment_goes_on(make_scene, mode):
     scene = make_scene(mode)
     machine = scene.add()
@@ -76,7 +76,7 @@ def test_a_second_look_up_gets_no_token(make_scene):
     scene.check_active(machine)
 
 
-@pytest.mark.parametrize("mode", CALLS_OR_NOT)
+@in_modes(CALLS_OR_NOT)
 def test_an_agent_of_an_older_boot_that_still_answers_is_not_talked_to(make_scene, mode):
     """It holds the address, so that the agent of this boot cannot have it; once it is gone, the deployment goes on."""
     scene = make_scene(mode, patience=60)
@@ -130,7 +130,7 @@ DEPLOY_PHASES = ["power off", "publish", "power on", "first contact", "identify"
 CLEAN_PHASES = ["power off", "publish", "power on", "first contact", "identify", "step", "confirm power off"]
 
 
-@pytest.mark.parametrize("mode", CALLS_OR_NOT)
+@in_modes(CALLS_OR_NOT)
 def test_a_machine_that_is_power_cycled_in_any_phase_of_a_deployment(make_scene, mode):
     scene = make_scene(mode)
 
@@ -148,7 +148,7 @@ def test_a_machine_that_is_power_cycled_in_any_phase_of_a_deployment(make_scene,
     assert scene.rack.published() == []
 
 
-@pytest.mark.parametrize("mode", ["media"])
+@in_modes(["media"])
 def test_a_machine_that_is_power_cycled_in_any_phase_of_a_cleaning(make_scene, mode):
     scene = make_scene(mode)
 
@@ -165,7 +165,7 @@ def test_a_machine_that_is_power_cycled_in_any_phase_of_a_cleaning(make_scene, m
     assert scene.rack.published() == []
 
 
-@pytest.mark.parametrize("mode", ["passive"])
+@in_modes(["passive"])
 def test_a_machine_that_loses_power_in_the_image_fails_with_a_sentence(make_scene, mode):
     scene = make_scene(mode)
     machine = scene.add()
@@ -199,7 +199,7 @@ def test_a_machine_that_is_found_off_is_what_was_wanted(make_scene):
 
 # ---- operators
 
-@pytest.mark.parametrize("mode", CALLS_OR_NOT)
+@in_modes(CALLS_OR_NOT)
 def test_power_requests_are_refused_while_a_deployment_owns_the_machine(make_scene, mode):
     scene = make_scene(mode)
     machine = scene.add()
@@ -220,7 +220,7 @@ def test_power_requests_are_refused_while_a_deployment_owns_the_machine(make_sce
     wait_until(machine.instance_is_up, 20)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@in_modes(MODES)
 @pytest.mark.parametrize("wait", ["first contact", "step"])
 def test_a_deployment_is_aborted_in_each_wait(make_scene, mode, wait):
     scene = make_scene(mode, patience=60)
@@ -239,7 +239,7 @@ def test_a_deployment_is_aborted_in_each_wait(make_scene, mode, wait):
     scene.check_deploys(machine)
 
 
-@pytest.mark.parametrize("mode", CALLS_OR_NOT)
+@in_modes(CALLS_OR_NOT)
 def test_cleaning_is_aborted_in_its_wait(make_scene, mode):
     scene = make_scene(mode, patience=60)
     machine = scene.add()
@@ -252,7 +252,7 @@ def test_cleaning_is_aborted_in_its_wait(make_scene, mode):
     scene.check_deploys(machine)
 
 
-@pytest.mark.parametrize("mode", ["passive"])
+@in_modes(["passive"])
 def test_cleaning_whose_agent_never_comes_times_out(make_scene, mode):
     scene = make_scene(mode)
     machine = scene.add()
@@ -263,7 +263,7 @@ def test_cleaning_whose_agent_never_comes_times_out(make_scene, mode):
     scene.check_deploys(machine)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@in_modes(MODES)
 def test_a_boot_that_is_tried_again_overtakes_the_first_one(make_scene, mode):
     """The first boot is still under way when the second one begins."""
     scene = make_scene(mode, patience=60)
@@ -313,7 +313,7 @@ def test_an_iso_that_was_built_before_the_conductor_restarted_is_booted(make_sce
     assert scene.rack.published() == []
 
 
-@pytest.mark.parametrize("mode", ["active"])
+@in_modes(["active"])
 def test_the_conductor_is_killed_again_and_again(make_scene, mode):
     scene = make_scene(mode, patience=60)
     machine = scene.add()

@@ -15,8 +15,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from conftest import wait_until  # noqa: E402
 from rack.process_rack import agents_running  # noqa: E402
-from rack.scene import (MODES, agent_of, hold_boot, in_each_phase, is_agent_of, make_scene, power_cycle,  # noqa: E402
-                        redfish_power)
+from rack.scene import (MODES, agent_of, hold_boot, in_each_phase, in_modes, is_agent_of, make_scene,  # noqa: E402
+                        power_cycle, redfish_power)
 
 NETWORK = 70
 PASSWORD = "two goats on the 9th roof"
@@ -121,7 +121,7 @@ def all_at_once(check, nodes):
 
 # ---- machines
 
-@pytest.mark.parametrize("mode", ["passive", "media"])
+@in_modes(["passive", "media"])
 def test_a_machine_that_is_power_cycled_in_any_phase_of_a_rescue(scene_of, mode):
     """It boots its disk then, as a node whose rescue has succeeded or failed."""
     scene = scene_of(mode)
@@ -142,7 +142,7 @@ def test_a_machine_that_is_power_cycled_in_any_phase_of_a_rescue(scene_of, mode)
     assert scene.rack.published() == []
 
 
-@pytest.mark.parametrize("mode", ["passive", "media"])
+@in_modes(["passive", "media"])
 def test_a_machine_that_is_power_cycled_in_any_phase_of_an_unrescue(scene_of, mode):
     scene = scene_of(mode)
 
@@ -172,7 +172,7 @@ def test_a_machine_that_is_power_cycled_in_any_phase_of_an_unrescue(scene_of, mo
 
 # ---- agents
 
-@pytest.mark.parametrize("mode", MODES)
+@in_modes(MODES)
 def test_an_agent_that_restarts_before_it_is_given_the_password(scene_of, mode):
     scene = scene_of(mode, patience=60)
     machine = active(scene)
@@ -188,7 +188,7 @@ def test_an_agent_that_restarts_before_it_is_given_the_password(scene_of, mode):
     check_unrescues(scene, machine)
 
 
-@pytest.mark.parametrize("mode", ["passive", "active"])
+@in_modes(["passive", "active"])
 def test_an_agent_that_is_killed_as_it_stores_the_password(scene_of, mode):
     """Whether it was before or after the answer: the machine is rescued."""
     scene = scene_of(mode, patience=60)
@@ -216,7 +216,7 @@ def test_an_agent_that_is_killed_as_it_stores_the_password(scene_of, mode):
 
 # ---- the conductor
 
-@pytest.mark.parametrize("mode", MODES)
+@in_modes(MODES)
 def test_the_conductor_is_killed_again_and_again_in_a_rescue(scene_of, mode):
     scene = scene_of(mode, patience=60)
     machine = active(scene)
@@ -242,7 +242,7 @@ def test_the_conductor_is_killed_again_and_again_in_a_rescue(scene_of, mode):
 
 # ---- operators
 
-@pytest.mark.parametrize("mode", MODES)
+@in_modes(MODES)
 def test_a_rescue_is_aborted_while_it_waits(scene_of, mode):
     scene = scene_of(mode, patience=60)
     machine = active(scene)
@@ -255,7 +255,7 @@ def test_a_rescue_is_aborted_while_it_waits(scene_of, mode):
     check_rescues(scene, machine)
 
 
-@pytest.mark.parametrize("mode", ["active", "media"])
+@in_modes(["active", "media"])
 def test_a_rescue_without_an_agent_times_out_and_is_undeployed(scene_of, mode):
     scene = scene_of(mode, patience=5)
     machine = active(scene)
@@ -270,7 +270,7 @@ def test_a_rescue_without_an_agent_times_out_and_is_undeployed(scene_of, mode):
     assert reservation(scene, machine) is None
 
 
-@pytest.mark.parametrize("mode", ["active", "media"])
+@in_modes(["active", "media"])
 def test_power_requests_in_a_rescue_boot_the_disk(scene_of, mode):
     scene = scene_of(mode)
     machine = active(scene)
@@ -288,7 +288,7 @@ def test_power_requests_in_a_rescue_boot_the_disk(scene_of, mode):
     check_rescues(scene, machine)
 
 
-@pytest.mark.parametrize("mode", ["passive", "media"])
+@in_modes(["passive", "media"])
 def test_a_rescued_node_is_deleted(scene_of, mode):
     """Its row goes only when the boot host keeps nothing for it any more."""
     scene = scene_of(mode)

@@ -8,6 +8,7 @@ import pathlib
 import signal
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -19,6 +20,15 @@ CALLBACK_S = 10
 METADATA = {"interface": "deploy", "step": "erase_devices_metadata"}
 MODES = ["passive", "active", "media"]
 CALLS_OR_NOT = ["passive", "active"]
+LONG = os.environ.get("INOX_RESTARTS") == "long"
+
+
+def in_modes(modes):
+    """A test in each of these modes; in the short form in one of them, chosen by the test's name."""
+    def decorate(test):
+        chosen = modes if LONG else [modes[zlib.crc32(test.__name__.encode()) % len(modes)]]
+        return pytest.mark.parametrize("mode", chosen)(test)
+    return decorate
 
 
 class HeldImage:
