@@ -185,7 +185,7 @@ static bool publish_media(const struct shelf *s, const struct script_site *site,
 	const uint8_t *bytes = g_bytes_get_data(iso, &length);
 
 	return boot_iso_fill(bytes, length, boot, &fill, error) &&
-	       shelf_put_filled(s, name, "the boot's ISO", iso, &fill, error) &&
+	       shelf_put_filled(s, name, "the boot's ISO", base, iso, &fill, error) &&
 	       (fixed || publish_reservations(s, interfaces, address, error));
 }
 

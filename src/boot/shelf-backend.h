@@ -8,8 +8,9 @@ struct shelf_backend {
 		    size_t length, GError **error);
 	GBytes *(*load)(const struct shelf *s, const char *name, const char *what, size_t limit,
 			GError **error);
-	bool (*put_filled)(const struct shelf *s, const char *name, const char *what, GBytes *bytes,
-			   const struct boot_iso_fill *fill, GError **error);
+	bool (*put_filled)(const struct shelf *s, const char *name, const char *what,
+			   const char *base, GBytes *bytes, const struct boot_iso_fill *fill,
+			   GError **error);
 	bool (*remove_folder)(const struct shelf *s, const char *name, const char *what,
 			      GError **error);
 };

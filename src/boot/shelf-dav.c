@@ -136,13 +136,15 @@ static GBytes *dav_load(const struct shelf *s, const char *name, const char *wha
 	return g_steal_pointer(&bytes);
 }
 
-static bool dav_put_filled(const struct shelf *s, const char *name, const char *what, GBytes *bytes,
-			   const struct boot_iso_fill *fill, GError **error)
+static bool dav_put_filled(const struct shelf *s, const char *name, const char *what,
+			   const char *base, GBytes *bytes, const struct boot_iso_fill *fill,
+			   GError **error)
 {
 	gsize length;
 	const char *data = g_bytes_get_data(bytes, &length);
 	g_autofree char *copy = g_memdup2(data, length);
 
+	(void)base; /* nginx's PUT takes whole files */
 	for (unsigned p = 0; p < BOOT_ISO_PIECES; p++)
 		memcpy(copy + fill->places[p].offset, fill->places[p].bytes,
 		       fill->places[p].length);

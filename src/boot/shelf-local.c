@@ -73,12 +73,63 @@ static bool write_all(int fd, const char *bytes, size_t length)
 struct content {
 	const char *bytes;
 	size_t length;
+	const char *base;                 /* name of the file that has the same bytes; NULL: none */
 	const struct boot_iso_fill *fill; /* NULL: none */
 };
 
-static bool write_content(int fd, const struct content *c)
+/* The file was replaced since its bytes were read if it differs where the places are. */
+static bool has_the_places(int fd, const struct content *c)
 {
-	if (!write_all(fd, c->bytes, c->length))
+	for (unsigned p = 0; p < BOOT_ISO_PIECES; p++) {
+		uint64_t offset = c->fill->places[p].offset;
+		size_t length = c->fill->places[p].length;
+		g_autofree char *there = g_malloc(length + 1);
+
+		if (length > 0 && (pread(fd, there, length, (off_t)offset) != (ssize_t)length ||
+				   memcmp(there, c->bytes + offset, length) != 0))
+			return false;
+	}
+	return true;
+}
+
+static bool copy_file(int from, int to, const struct content *c)
+{
+	struct stat st;
+	size_t left = c->length;
+
+	if (fstat(from, &st) < 0 || (uint64_t)st.st_size != c->length)
+		return false;
+	while (left > 0) {
+		ssize_t n = copy_file_range(from, NULL, to, NULL, left, 0);
+
+		if (n <= 0)
+			return false;
+		left -= (size_t)n;
+	}
+	return has_the_places(to, c);
+}
+
+/* A copy by the kernel: on file systems that can, the two files share their blocks.  False if there is none,
+ * and `to` is as empty as it was. */
+static bool share_base(int root, int to, const struct content *c)
+{
+	const char *leaf;
+	int folder = c->base ? open_parent(root, c->base, false, &leaf) : -1;
+	int from = folder < 0 ? -1 : openat(folder, leaf, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	bool shared = from >= 0 && copy_file(from, to, c);
+
+	if (from >= 0)
+		close(from);
+	if (folder >= 0)
+		close(folder);
+	if (!shared && (ftruncate(to, 0) != 0 || lseek(to, 0, SEEK_SET) != 0))
+		return false;
+	return shared;
+}
+
+static bool write_content(int root, int fd, const struct content *c)
+{
+	if (!share_base(root, fd, c) && !write_all(fd, c->bytes, c->length))
 		return false;
 	for (unsigned p = 0; c->fill && p < BOOT_ISO_PIECES; p++)
 		if (lseek(fd, (off_t)c->fill->places[p].offset, SEEK_SET) < 0 ||
@@ -89,17 +140,17 @@ static bool write_content(int fd, const struct content *c)
 
 /* Written beside its place, under a name that dnsmasq and nginx pass over (it begins with a dot), then
  * moved there. */
-static bool put_in(int folder, const char *leaf, mode_t mode, const struct content *content)
+static bool put_in(int root, int folder, const char *leaf, mode_t mode,
+		   const struct content *content)
 {
 	g_autofree char *new_leaf = g_strconcat(".", leaf, ".new", NULL);
 
 	(void)unlinkat(folder, new_leaf, 0);
-	int fd = openat(folder, new_leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			mode);
+	int fd = openat(folder, new_leaf, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 
 	if (fd < 0)
 		return false;
-	bool written = write_content(fd, content) && fchmod(fd, mode) == 0;
+	bool written = write_content(root, fd, content) && fchmod(fd, mode) == 0;
 
 	if (!written) {
 		int saved = errno;
@@ -120,7 +171,7 @@ static bool put_content(const struct shelf *s, const char *name, const char *wha
 	int folder = open_parent(s->root_fd, name, true, &leaf);
 	mode_t mode = g_str_has_prefix(name, PUBLIC_FIRST) ? MODE_PUBLIC : MODE_FILE;
 
-	if (folder < 0 || !put_in(folder, leaf, mode, content)) {
+	if (folder < 0 || !put_in(s->root_fd, folder, leaf, mode, content)) {
 		int saved = errno;
 
 		if (folder >= 0)
@@ -140,11 +191,13 @@ static bool local_put(const struct shelf *s, const char *name, const char *what,
 }
 
 static bool local_put_filled(const struct shelf *s, const char *name, const char *what,
-			     GBytes *bytes, const struct boot_iso_fill *fill, GError **error)
+			     const char *base, GBytes *bytes, const struct boot_iso_fill *fill,
+			     GError **error)
 {
 	gsize length;
 	const char *data = g_bytes_get_data(bytes, &length);
-	const struct content content = {.bytes = data, .length = length, .fill = fill};
+	const struct content content = {
+		.bytes = data, .length = length, .base = base, .fill = fill};
 
 	return put_content(s, name, what, &content, error);
 }

@@ -70,10 +70,11 @@ GBytes *shelf_load(const struct shelf *s, const char *name, const char *what, si
 	return check_there(s, error) ? s->backend->load(s, name, what, limit, error) : NULL;
 }
 
-bool shelf_put_filled(const struct shelf *s, const char *name, const char *what, GBytes *bytes,
-		      const struct boot_iso_fill *fill, GError **error)
+bool shelf_put_filled(const struct shelf *s, const char *name, const char *what, const char *base,
+		      GBytes *bytes, const struct boot_iso_fill *fill, GError **error)
 {
-	return check_there(s, error) && s->backend->put_filled(s, name, what, bytes, fill, error);
+	return check_there(s, error) &&
+	       s->backend->put_filled(s, name, what, base, bytes, fill, error);
 }
 
 bool shelf_remove_folder(const struct shelf *s, const char *name, const char *what, GError **error)
