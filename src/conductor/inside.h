@@ -79,8 +79,8 @@ struct conductor {
 	GQueue items;
 	struct address_pool pool;
 	json_t *clean_priorities; /* from the configuration */
-	GQueue sync_queue; /* UUIDs (char *) whose power is to be looked at */
-	unsigned syncs;    /* under way */
+	GQueue sync_queue;        /* UUIDs (char *) whose power is to be looked at */
+	unsigned syncs;           /* under way */
 };
 
 /* conductor.c */
