@@ -133,7 +133,7 @@ def make_rack(build, folder, inoxd):
     made = []
 
     def make(**config):
-        made.append(ProcessRack(build, folder, inoxd, (68, 1), config=config))
+        made.append(ProcessRack(build, folder, inoxd, (74, 1), config=config))
         return made[-1]
     yield make
     for rack in made:
@@ -385,7 +385,7 @@ def test_the_real_agent_answers_as_recorded(folder, spawn):
 @pytest.fixture
 def active_rack(build, folder, inoxd):
     port = free_port()
-    made = ProcessRack(build, folder, inoxd, (68, 2), {
+    made = ProcessRack(build, folder, inoxd, (74, 2), {
         "agent": {"poll_only": False, "token_delivery": "lookup"}, "api": {"port": port},
         "service_catalog": {"endpoint_override": f"http://127.0.0.1:{port}"}})
     yield made
