@@ -21,7 +21,8 @@ ROLES = ("api", "conductor", "dialer", "bmc", "boot", "connector")
 
 
 def wait_until(fn, seconds=10, what=None):
-    """Calls fn until it gives something true, and returns that; fails after `seconds`."""
+    """Calls fn until it gives something true, and returns that; fails after `seconds`, and says what (a text, or a function
+    that makes one then) is not true."""
     deadline = time.monotonic() + seconds
     pause = 0.005
     while True:
@@ -29,6 +30,7 @@ def wait_until(fn, seconds=10, what=None):
         if result:
             return result
         if time.monotonic() > deadline:
+            what = what() if callable(what) else what
             pytest.fail(f"{what or getattr(fn, '__name__', 'condition')} is not true after {seconds} s",
                         pytrace=True)
         time.sleep(pause)

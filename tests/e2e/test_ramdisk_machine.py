@@ -83,7 +83,7 @@ class Machine:
 
     def wait_console(self, pattern, start=0, seconds=BOOT_LIMIT_S):
         return wait_until(lambda: re.search(pattern, self.console()[start:]), seconds,
-                          what=f"'{pattern}' on the console:\n{self.console()[-2000:]}")
+                          what=lambda: f"'{pattern}' on the console:\n{self.console()[-2000:]}")
 
     def type(self, text):
         """Types a line; returns where its answer begins on the console."""
@@ -263,13 +263,13 @@ ESP_AT = 1 << 20
 def make_uefi_disk(folder):
     """A disk whose EFI system partition has nothing at the default path: only a boot entry can start its loader."""
     disk, esp, loader = folder / "disk", folder / "esp", folder / "loader.efi"
-    (folder / "grub.cfg").write_text("echo the-loader-of-the-entry-runs\nsleep 600\n")
+    (folder / "grub.cfg").write_text("sleep 600\n")
     (folder / "BOOTX64.CSV").write_bytes("loader.efi,acme,,The loader of the test\n".encode("utf-16"))
     with open(disk, "wb") as f:
         f.truncate(5 << 30)
     with open(esp, "wb") as f:
         f.truncate(48 << 20)
-    for command in (["grub-mkimage", "-O", "x86_64-efi", "-p", "/", "-c", folder / "grub.cfg", "-o", loader, "normal", "echo", "sleep"],
+    for command in (["grub-mkimage", "-O", "x86_64-efi", "-p", "/", "-c", folder / "grub.cfg", "-o", loader, "normal", "sleep"],
                     ["mformat", "-i", esp, "-F", "::"], ["mmd", "-i", esp, "::/EFI", "::/EFI/acme"],
                     ["mcopy", "-i", esp, loader, folder / "BOOTX64.CSV", "::/EFI/acme/"],
                     ["sgdisk", "-n", "1:2048:+48M", "-t", "1:ef00", disk],
@@ -296,4 +296,5 @@ def test_a_boot_entry_is_made_that_the_firmware_boots(folder, ramdisk, spawn):
     machine.run("standby.power_off", wait=False)
     assert machine.process.popen.wait(60) == 0
     again = Machine(folder, None, spawn, devices=devices, name="again")
-    again.wait_console("the-loader-of-the-entry-runs")
+    # The loader's first words: what it prints later the firmware's console may tear with its own control sequences.
+    again.wait_console(r'(?s)starting Boot\w+ "acme".*Welcome to GRUB')
