@@ -101,9 +101,9 @@ void conductor_drain(struct conductor *c);
 
 /* act.c: starts what the committed row still needs; calling it twice is harmless. */
 void node_act(struct conductor *c, struct run *run, const struct node *n);
-/* Tells the dialer to forget the node, if it watches it. */
+/* act_agent.c: tells the dialer to forget the node, if it watches it. */
 void node_unwatch(struct conductor *c, struct run *run);
-/* The reply to a request is known under this message id. */
+/* act_bmc.c: the reply to a request is known under this message id. */
 bool fill_bmc_request(struct conductor *c, const struct node *n, enum bmc_operation operation,
 		      struct message *ret_message, GError **error);
 

@@ -12,7 +12,7 @@ struct fold {
 	bool dirty;
 };
 
-/* fold.c: changes of the node */
+/* fold_field.c: changes of the node */
 #define FOLD_TEXT(x, attr, value) fold_set_text((x), NODE_ATTR_##attr, &(x)->n->attr, (value))
 #define FOLD_JSON(x, attr, value) fold_set_json((x), NODE_ATTR_##attr, &(x)->n->attr, (value))
 void fold_set_text(struct fold *x, enum node_attr attr, char **field, const char *value);
@@ -26,13 +26,15 @@ bool fold_cleans(const struct fold *x);
 void fold_end_token(struct fold *x);
 void fold_note(struct fold *x, const char *reason);
 
-/* fold.c: moves of the flow */
+/* fold_phase.c: moves of the flow */
 void fold_start(struct fold *x, enum operation op);
 void fold_enter(struct fold *x, enum phase p);
 void fold_advance(struct fold *x);
 /* An attempt failed: again after a pause, or the phase fails. */
 void fold_trouble(struct fold *x, bool retry, const char *reason);
 void fold_fail_phase(struct fold *x, const char *reason);
+/* The boot's data are taken back.  The machine keeps its address when it goes on running. */
+void fold_end_boot(struct fold *x, bool keep_address);
 /* fold_end.c */
 void fold_fail(struct fold *x, const char *sentence);
 /* Like a failure, and by request: no fault. */
