@@ -41,6 +41,11 @@ const struct hardware_interface hardware_interfaces[HARDWARE_INTERFACES] = {
 	{"deploy_ramdisk", "The ramdisk that belongs to it. Optional."},                          \
 	{"deploy_iso", "Another ISO for virtual media: a path below the boot host's http root. "  \
 		       "Optional."},                                                              \
+	{"rescue_kernel", "Kernel of what a rescue boots, as deploy_kernel, which it boots " \
+			  "otherwise. Needs rescue_ramdisk. Optional."}, \
+	{"rescue_ramdisk", "The ramdisk that belongs to it. Optional."}, \
+	{"rescue_iso", "The ISO that a rescue boots from virtual media: a path as deploy_iso, which " \
+		       "it boots otherwise. Optional."}, \
 	{"kernel_append_params", "Kernel arguments of the ramdisk instead of "                    \
 				 "[agent]kernel_append_params, for which %default% stands. "      \
 				 "Optional."},                                                    \
@@ -215,12 +220,11 @@ static char *deploy_problem(const struct node *n, const struct agent_defaults *a
 	return sentence_of(error);
 }
 
-static char *mode_problem(const struct node *n, const struct agent_defaults *agents)
+static char *rescue_problem(const struct node *n, const struct agent_defaults *agents)
 {
 	GError *error = NULL;
-	struct deployment_mode mode;
 
-	return deployment_mode(n, agents, &mode, &error) ? NULL : sentence_of(error);
+	return deployment_check_rescue_boot(n, agents, &error) ? NULL : sentence_of(error);
 }
 
 static char *power_problem(const struct node *n)
@@ -245,6 +249,6 @@ char *hardware_problem(const struct hardware_type *h, enum hardware_kind kind, c
 	if (kind == HARDWARE_DEPLOY)
 		return deploy_problem(n, agents);
 	if (kind == HARDWARE_RESCUE && g_strcmp0(name, "agent") == 0)
-		return mode_problem(n, agents);
+		return rescue_problem(n, agents);
 	return NULL;
 }

@@ -30,7 +30,10 @@ bool boot_call_fill(const struct config *conf, const struct node *n, struct mess
 {
 	struct ramdisk r;
 
-	if (!ramdisk_read(n, config_text(conf, OPTION_agent_token_delivery), &r, error))
+	enum ramdisk_use use =
+		n->provision_state == STATE_RESCUING ? RAMDISK_RESCUE : RAMDISK_DEPLOY;
+
+	if (!ramdisk_read(n, use, config_text(conf, OPTION_agent_token_delivery), &r, error))
 		return false;
 	p->kernel = g_strdup(r.kernel);
 	p->ramdisk = g_strdup(r.initrd);

@@ -126,6 +126,16 @@ bool deployment_check_rescue(const struct node *n, GError **error)
 	return true;
 }
 
+bool deployment_check_rescue_boot(const struct node *n, const struct agent_defaults *defaults,
+				  GError **error)
+{
+	struct deployment_mode mode;
+	struct ramdisk ramdisk;
+
+	return ramdisk_read(n, RAMDISK_RESCUE, "", &ramdisk, error) &&
+	       deployment_mode(n, defaults, &mode, error);
+}
+
 /* "boot_mode:uefi,secure_boot:true" */
 static int mode_in_list(const char *text)
 {
@@ -247,7 +257,7 @@ bool deployment_mode(const struct node *n, const struct agent_defaults *defaults
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "driver_info.agent_delivery must be boot, cmdline, lookup or "
 				      "contact");
-	if (!ramdisk_read(n, "", &ramdisk, error))
+	if (!ramdisk_read(n, RAMDISK_DEPLOY, "", &ramdisk, error))
 		return false;
 	if (!polled && !defaults->api_url)
 		return inox_error_set(

@@ -32,6 +32,9 @@ bool deployment_mode(const struct node *n, const struct agent_defaults *defaults
 bool deployment_transport(const struct node *n, const char *otherwise,
 			  enum agent_transport *ret_transport,
 			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* INVALID when what a rescue would boot, or how its agent would be found, does not fit. */
+bool deployment_check_rescue_boot(const struct node *n, const struct agent_defaults *defaults,
+				  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* True if its ramdisk boots from virtual media, by boot_interface. */
 bool deployment_uses_media(const struct node *n);
 /* From the capabilities of instance_info (object or text) or properties (text); UNKNOWN: neither says. */

@@ -171,7 +171,6 @@ static bool check_rescue(const struct fold *x, const char *word, const char *wor
 {
 	const struct node *n = x->n;
 	g_autoptr(GError) reason = NULL;
-	struct deployment_mode mode;
 
 	if (n->maintenance)
 		return inox_error_set(error, INOX_ERROR_INVALID,
@@ -184,7 +183,7 @@ static bool check_rescue(const struct fold *x, const char *word, const char *wor
 				      "this release of Inox");
 	if (deployment_check_power(n, &reason) && deployment_check_rescue(n, &reason) &&
 	    (x->ev->verb == STATE_EVENT_UNRESCUE ||
-	     deployment_mode(n, &x->ev->agents, &mode, &reason)))
+	     deployment_check_rescue_boot(n, &x->ev->agents, &reason)))
 		return true;
 	return inox_error_set(error, INOX_ERROR_INVALID,
 			      "Failed to %s instance %s for node %s: Validation failed. Error: %s",

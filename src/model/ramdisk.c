@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "deployment.h"
 #include "errors.h"
 #include "jsons.h"
 #include "plain.h"
@@ -38,19 +39,57 @@ static bool read_path(const struct node *n, const char *key, bool or_url, const 
 			      text ? hint_of(text) : "");
 }
 
-bool ramdisk_read(const struct node *n, const char *otherwise, struct ramdisk *ret, GError **error)
+static const struct keys {
+	const char *kernel, *initrd, *iso;
+} keys[] = {
+	[RAMDISK_DEPLOY] = {"deploy_kernel", "deploy_ramdisk", "deploy_iso"},
+	[RAMDISK_RESCUE] = {"rescue_kernel", "rescue_ramdisk", "rescue_iso"},
+};
+
+static bool read_files(const struct node *n, const struct keys *k, struct ramdisk *r,
+		       GError **error)
+{
+	if (!read_path(n, k->kernel, true, &r->kernel, error) ||
+	    !read_path(n, k->initrd, true, &r->initrd, error) ||
+	    !read_path(n, k->iso, false, &r->iso, error))
+		return false;
+	return !*r->kernel == !*r->initrd ||
+	       inox_error_set(error, INOX_ERROR_INVALID, "driver_info needs %s and %s together",
+			      k->kernel, k->initrd);
+}
+
+/* A node that has a system to rescue with is not rescued with another one because of the way it boots. */
+static bool check_way(const struct node *n, const struct ramdisk *r, GError **error)
+{
+	bool media = deployment_uses_media(n);
+
+	if (media && *r->kernel && !*r->iso)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "driver_info.rescue_iso is missing: rescue_kernel is for "
+				      "nodes that boot from the network, and this one boots from "
+				      "virtual media");
+	if (!media && *r->iso && !*r->kernel)
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "driver_info.rescue_kernel and rescue_ramdisk are missing: "
+				      "rescue_iso is for nodes that boot from virtual media, and "
+				      "this one boots from the network");
+	return true;
+}
+
+bool ramdisk_read(const struct node *n, enum ramdisk_use use, const char *otherwise,
+		  struct ramdisk *ret, GError **error)
 {
 	const char *delivery = json_peek_string(n->driver_info, "agent_delivery");
 	struct ramdisk r = {.kernel = NULL};
 
-	if (!read_path(n, "deploy_kernel", true, &r.kernel, error) ||
-	    !read_path(n, "deploy_ramdisk", true, &r.initrd, error) ||
-	    !read_path(n, "deploy_iso", false, &r.iso, error))
+	if (!read_files(n, &keys[use], &r, error))
 		return false;
-	if (!*r.kernel != !*r.initrd)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "driver_info needs deploy_kernel and deploy_ramdisk "
-				      "together");
+	bool none = !*r.kernel && !*r.iso;
+
+	if (use == RAMDISK_RESCUE && !check_way(n, &r, error))
+		return false;
+	if (use == RAMDISK_RESCUE && none && !read_files(n, &keys[RAMDISK_DEPLOY], &r, error))
+		return false;
 	r.on_command_line = strcmp(delivery ? delivery : otherwise, "cmdline") == 0;
 	*ret = r;
 	return true;

@@ -14,10 +14,15 @@ struct ramdisk {
 	bool on_command_line; /* the token is a kernel argument */
 };
 
-/* driver_info.deploy_kernel with deploy_ramdisk, deploy_iso, agent_delivery (`otherwise`:
- * [agent]token_delivery).  INVALID with a sentence that names the key. */
-bool ramdisk_read(const struct node *n, const char *otherwise, struct ramdisk *ret,
-		  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+enum ramdisk_use {
+	RAMDISK_DEPLOY, /* driver_info.deploy_kernel with deploy_ramdisk, deploy_iso */
+	RAMDISK_RESCUE /* the same that begin with rescue_; where none is set, what deploys rescues, too */
+};
+
+/* Those keys, and agent_delivery (`otherwise`: [agent]token_delivery).  INVALID with a sentence that names the
+ * key that is bad or missing. */
+bool ramdisk_read(const struct node *n, enum ramdisk_use use, const char *otherwise,
+		  struct ramdisk *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* "name name=value ..." as a JSON object of strings, which the caller frees; the boot publisher checks the
  * characters.  `what` is for the error. */

@@ -313,3 +313,49 @@ def test_baremetal(rack):
     check_rescued(rack, machine, rack.node("n1"))
     baremetal("node", "unrescue", "n1", "--wait", "60")
     check_unrescued(rack, machine, rack.node("n1"))
+
+
+def test_a_rescue_boots_the_system_that_is_named_for_it(rack):
+    machine = active_node(rack)
+
+    def set_info(**info):
+        rack.call("PATCH", "/v1/nodes/n1", [{"op": "add", "path": f"/driver_info/{key}", "value": value}
+                                            for key, value in info.items()], want=200)
+
+    def validated():
+        return rack.call("GET", "/v1/nodes/n1/validate", want=200).json
+
+    rack.call("PUT", "/v1/nodes/n1/maintenance", {}, want=202)
+    set_info(rescue_kernel="rescue/vmlinuz", deploy_kernel="ipa/vmlinuz", deploy_ramdisk="ipa/initramfs")
+    said = "driver_info needs rescue_kernel and rescue_ramdisk together"
+    assert validated()["rescue"] == {"result": False, "reason": said} and validated()["deploy"]["result"]
+    rack.call("DELETE", "/v1/nodes/n1/maintenance", want=202)
+    refused = rack.call("PUT", "/v1/nodes/n1/states/provision",
+                        {"target": "rescue", "rescue_password": PASSWORD}, want=400)
+    assert sentence(refused).endswith(f"Validation failed. Error: {said}")
+    rack.call("PUT", "/v1/nodes/n1/maintenance", {}, want=202)
+    set_info(rescue_ramdisk="rescue/initrd")
+    assert validated()["rescue"] == {"result": True}
+    rack.call("DELETE", "/v1/nodes/n1/maintenance", want=202)
+    scripts = set()
+
+    def look():
+        for script in (rack.boot_root / "http").rglob("*.ipxe"):
+            try:
+                scripts.add(script.read_text())
+            except FileNotFoundError:
+                pass
+        return rack.node("n1")["provision_state"] == "rescue"
+
+    power_off_instance(machine)
+    rack.provision("n1", "rescue", rescue_password=PASSWORD)
+    wait_until(look, 60, what="rescued")
+    check_rescued(rack, machine, rack.wait_state("n1", "rescue"))
+    text = "".join(scripts)
+    assert f"{rack.images.url}/rescue/vmlinuz " in text and f"{rack.images.url}/rescue/initrd " in text
+    assert "/ipa/" not in text and "/ramdisk/" not in text
+    # What is named wrongly does not keep anybody from his instance.
+    rack.call("PUT", "/v1/nodes/n1/maintenance", {}, want=202)
+    set_info(rescue_ramdisk="")
+    rack.call("DELETE", "/v1/nodes/n1/maintenance", want=202)
+    check_unrescued(rack, machine, rack.provision("n1", "unrescue", "active"))

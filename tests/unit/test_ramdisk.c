@@ -23,7 +23,7 @@ static void test_nothing_said(void)
 	g_autoptr(node) n = make_node("{\"deploy_kernel\": null, \"deploy_ramdisk\": \"\"}", "{}");
 	struct ramdisk r;
 
-	g_assert_true(ramdisk_read(n, "boot", &r, NULL));
+	g_assert_true(ramdisk_read(n, RAMDISK_DEPLOY, "boot", &r, NULL));
 	g_assert_cmpstr(r.kernel, ==, "");
 	g_assert_cmpstr(r.initrd, ==, "");
 	g_assert_cmpstr(r.iso, ==, "");
@@ -38,7 +38,7 @@ static void test_paths_and_urls(void)
 			  "{}");
 	struct ramdisk r;
 
-	g_assert_true(ramdisk_read(n, "cmdline", &r, NULL));
+	g_assert_true(ramdisk_read(n, RAMDISK_DEPLOY, "cmdline", &r, NULL));
 	g_assert_cmpstr(r.kernel, ==, "ipa/vmlinuz");
 	g_assert_cmpstr(r.initrd, ==, "https://192.0.2.1/ipa.initramfs");
 	g_assert_cmpstr(r.iso, ==, "ipa/boot.iso");
@@ -73,11 +73,59 @@ static void test_what_is_refused(void)
 		g_autoptr(node) n = make_node(bad[i].info, "{}");
 		g_autoptr(GError) error = NULL;
 
-		g_assert_false(ramdisk_read(n, "boot", &r, &error));
+		g_assert_false(ramdisk_read(n, RAMDISK_DEPLOY, "boot", &r, &error));
 		g_assert_error(error, INOX_ERROR, INOX_ERROR_INVALID);
 		g_assert_nonnull(strstr(error->message, bad[i].named));
 	}
-	g_assert_false(ramdisk_read(last, "boot", &r, NULL));
+	g_assert_false(ramdisk_read(last, RAMDISK_DEPLOY, "boot", &r, NULL));
+}
+
+static void test_rescue(void)
+{
+	static const struct {
+		const char *info;
+		bool media;
+		const char *kernel, *initrd, *iso; /* NULL: refused */
+		const char *named;
+	} rows[] = {
+		{"{}", false, "", "", "", NULL},
+		{"{\"deploy_kernel\": \"d/k\", \"deploy_ramdisk\": \"d/i\"}", false, "d/k", "d/i",
+		 "", NULL},
+		{"{\"deploy_kernel\": \"d/k\", \"deploy_ramdisk\": \"d/i\", \"deploy_iso\": "
+		 "\"d/o\", \"rescue_kernel\": \"r/k\", \"rescue_ramdisk\": \"r/i\"}",
+		 false, "r/k", "r/i", "", NULL},
+		{"{\"deploy_iso\": \"d/o\"}", true, "", "", "d/o", NULL},
+		{"{\"deploy_iso\": \"d/o\", \"rescue_iso\": \"r/o\"}", true, "", "", "r/o", NULL},
+		{"{\"rescue_kernel\": \"k\"}", false, NULL, NULL, NULL,
+		 "rescue_kernel and rescue_ramdisk together"},
+		{"{\"rescue_ramdisk\": \"i\"}", false, NULL, NULL, NULL,
+		 "rescue_kernel and rescue_ramdisk together"},
+		{"{\"rescue_kernel\": \"../k\", \"rescue_ramdisk\": \"i\"}", false, NULL, NULL,
+		 NULL, "driver_info.rescue_kernel must be"},
+		{"{\"rescue_kernel\": \"k\", \"rescue_ramdisk\": \"i\"}", true, NULL, NULL, NULL,
+		 "driver_info.rescue_iso is missing"},
+		{"{\"rescue_iso\": \"o\"}", false, NULL, NULL, NULL,
+		 "driver_info.rescue_kernel and rescue_ramdisk are missing"},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		g_autoptr(node) n = make_node(rows[i].info, "{}");
+		g_autoptr(GError) error = NULL;
+		struct ramdisk r;
+
+		if (rows[i].media)
+			n->boot_interface = g_strdup("redfish-virtual-media");
+		bool good = ramdisk_read(n, RAMDISK_RESCUE, "boot", &r, &error);
+
+		g_assert_cmpint(good, ==, rows[i].kernel != NULL);
+		if (good) {
+			g_assert_cmpstr(r.kernel, ==, rows[i].kernel);
+			g_assert_cmpstr(r.initrd, ==, rows[i].initrd);
+			g_assert_cmpstr(r.iso, ==, rows[i].iso);
+		} else {
+			g_assert_nonnull(strstr(error->message, rows[i].named));
+		}
+	}
 }
 
 static void test_arguments(void)
@@ -116,6 +164,7 @@ int main(int argc, char **argv)
 			test_paths_and_urls);
 	g_test_add_func("/ramdisk/paths that lead elsewhere are refused and named",
 			test_what_is_refused);
+	g_test_add_func("/ramdisk/a rescue boots its own where it has one", test_rescue);
 	g_test_add_func("/ramdisk/kernel arguments of the node go before the site's",
 			test_arguments);
 	return g_test_run();
