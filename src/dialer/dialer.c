@@ -172,7 +172,8 @@ static void on_watch(struct dialer *d, const struct message_dialer_watch *m)
 	if (!w->running)
 		dialer_look_after(d, w,
 				  fresh ? pacing_first(w->phase, SPAN_SECONDS(w->interval_s),
-						       d->watched[w->phase], &w->node)
+						       d->watched[w->phase], &w->node,
+						       w->begun)
 					: SPAN_MS(0));
 }
 

@@ -72,6 +72,8 @@ static void look_again(struct dialer *d, struct watch *w)
 			   .watched = since(d, w->begun),
 			   .failures = w->failures,
 			   .looks = w->looks,
+			   .node = &w->node,
+			   .now = now(d),
 			   .chance = new_chance()};
 
 	dialer_look_after(d, w, pacing_next(&p));

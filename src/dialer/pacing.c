@@ -15,6 +15,12 @@
 /* After an event that many agents share (a restart, an outage) their pauses are of the same length: the first ones
  * are drawn so widely that the fleet is even again when they have become long. */
 #define SETTLED 6
+/* An agent at rest has a slot of its own in each period, a little shorter than the interval; a look comes up to
+ * JITTER behind its slot, and is as late as this machine is busy: the rest of the interval is for that. */
+#define PERIOD_PERCENT 98
+#define JITTER_PERCENT 1
+/* Who is not in its slot (after an outage, an overload) comes so much earlier at each look, until it is. */
+#define RETURN_PART 8
 
 static uint64_t hash_text(const char *text)
 {
@@ -51,18 +57,40 @@ bool pacing_is_patient(enum watch_phase phase, struct span watched)
 	return phase == WATCH_FIRST_CONTACT && watched.us < CONTACT_PATIENCE.us;
 }
 
+static int64_t period_us(struct span interval)
+{
+	return MAX(interval.us / 100 * PERIOD_PERCENT, 1);
+}
+
+/* More than 0, up to a period: the slots are the node's on this machine's clock. */
+static int64_t until_slot_us(struct span interval, const struct uuid *node, struct mono now)
+{
+	uint64_t period = (uint64_t)period_us(interval);
+	uint64_t offset = hash_text(node->s) % period;
+
+	return (int64_t)(period - (now.us + period - offset) % period);
+}
+
+static struct span rest(const struct pacing *p)
+{
+	int64_t least_us = period_us(p->interval);
+
+	least_us -= least_us / RETURN_PART;
+	int64_t us = MAX(until_slot_us(p->interval, p->node, p->now), least_us);
+
+	return (struct span){
+		us + (int64_t)(p->chance % (uint64_t)(p->interval.us / 100 * JITTER_PERCENT + 1))};
+}
+
 struct span pacing_first(enum watch_phase phase, struct span interval, unsigned others,
-			 const struct uuid *node)
+			 const struct uuid *node, struct mono now)
 {
 	int64_t crowd = 1 + others / BEGIN_PER_SECOND;
-	int64_t range_us = SPAN_SECONDS(1).us;
+	struct span range = phase == WATCH_FIRST_CONTACT ? CONTACT_LEAST : SPAN_SECONDS(1);
 
-	switch (phase) {
-	case WATCH_FIRST_CONTACT: range_us = CONTACT_LEAST.us * crowd; break;
-	case WATCH_WORKING: range_us *= crowd; break;
-	case WATCH_IDLE: range_us = MAX(interval.us, 1); break;
-	}
-	return (struct span){(int64_t)(hash_text(node->s) % (uint64_t)range_us)};
+	if (phase == WATCH_IDLE)
+		return (struct span){until_slot_us(interval, node, now)};
+	return (struct span){(int64_t)(hash_text(node->s) % (uint64_t)(range.us * crowd))};
 }
 
 struct span pacing_next(const struct pacing *p)
@@ -78,7 +106,7 @@ struct span pacing_next(const struct pacing *p)
 	case WATCH_WORKING:
 		return doubled(SPAN_SECONDS(1), p->looks,
 			       (struct span){MIN(WORKING_MOST.us, p->interval.us)}, p->chance);
-	case WATCH_IDLE: return with_jitter(p->interval.us, p->chance);
+	case WATCH_IDLE: return rest(p);
 	}
 	return p->interval;
 }

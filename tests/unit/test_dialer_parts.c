@@ -241,10 +241,9 @@ static void test_pacing(void)
 	p.watched = SPAN_SECONDS(3600);
 	g_assert_cmpfloat(next_s(p), >=, 48);
 	g_assert_cmpfloat(next_s(p), <=, 60);
-	p = (struct pacing){.phase = WATCH_IDLE, .interval = SPAN_SECONDS(300)};
-	g_assert_cmpfloat(next_s(p), ==, 300);
-	p.chance = 59999999;
-	g_assert_cmpfloat(next_s(p), >=, 240);
+	struct uuid node = uuid_new();
+
+	p = (struct pacing){.phase = WATCH_IDLE, .interval = SPAN_SECONDS(300), .node = &node};
 	p.failures = 1;
 	g_assert_cmpfloat(next_s(p), <=, 2);
 	p.failures = 60000;
@@ -258,13 +257,36 @@ static void test_pacing(void)
 	g_assert_cmpfloat(next_s(p), ==, 3);
 }
 
+static void test_rest(void)
+{
+	struct uuid node = uuid_new();
+	struct pacing p = {.phase = WATCH_IDLE, .interval = SPAN_SECONDS(300), .node = &node};
+	struct span first = pacing_first(p.phase, p.interval, 0, &node, p.now);
+
+	/* Never later than the interval, whenever the look before was, and soon in the slot of the first one. */
+	for (unsigned i = 0; i < 1000; i++) {
+		p.chance = (uint64_t)g_test_rand_int() * 1000003u;
+		double next = next_s(p);
+
+		g_assert_cmpfloat(next, <=, 297);
+		g_assert_cmpfloat(next, >=, i % 20 < 10 ? 257.25 : 291);
+		p.now = mono_add(p.now, (struct span){(int64_t)(next * 1e6)});
+		if (i % 20 >= 10)
+			g_assert_cmpuint((p.now.us - (uint64_t)first.us) % 294000000, <=, 3000000);
+		if (i % 20 == 19) /* something came between */
+			p.now = mono_add(p.now, SPAN_SECONDS(g_test_rand_int_range(0, 3000)));
+	}
+}
+
 static void test_spread(void)
 {
 	unsigned in_quarter[4] = {0};
 
 	for (unsigned i = 0; i < 4000; i++) {
 		struct uuid u = uuid_new();
-		int64_t us = pacing_first(WATCH_IDLE, SPAN_SECONDS(100), 0, &u).us;
+		int64_t us =
+			pacing_first(WATCH_IDLE, SPAN_SECONDS(100), 0, &u, (struct mono){.us = 77})
+				.us;
 
 		g_assert_cmpint(us, <, SPAN_SECONDS(100).us);
 		in_quarter[us / SPAN_SECONDS(25).us]++;
@@ -282,7 +304,7 @@ static double busiest(struct pacing p, bool fails, unsigned from, unsigned until
 
 	for (unsigned i = 0; i < AGENTS; i++) {
 		struct uuid u = uuid_new();
-		int64_t us = pacing_first(p.phase, p.interval, i, &u).us;
+		int64_t us = pacing_first(p.phase, p.interval, i, &u, p.now).us;
 
 		for (p.looks = p.failures = 0; us < SPAN_SECONDS(SECONDS).us;) {
 			looks[us / SPAN_SECONDS(1).us]++;
@@ -362,6 +384,7 @@ int main(int argc, char **argv)
 			test_schedule);
 	g_test_add_func("/pacing/each phase has its pace and the dead are asked less often",
 			test_pacing);
+	g_test_add_func("/pacing/at rest each node has its slot, and comes back to it", test_rest);
 	g_test_add_func("/pacing/a fleet is spread over the interval", test_spread);
 	g_test_add_func("/pacing/what began at the same moment is even soon", test_bunches);
 	g_test_add_func("/table/records stay where they are and are wiped", test_table);
