@@ -128,6 +128,8 @@ void dialer_look_after(struct dialer *d, struct watch *w, struct span after)
 	}
 	if (w->halted)
 		return;
+	/* Out of its queue: when it is due, a look may run that began from there. */
+	w->waiting = SLOT_NONE;
 	w->due = mono_add(loop_now(d->loop), after);
 	schedule_set(d->schedule, w->id, w->due);
 	arm(d);

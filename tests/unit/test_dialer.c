@@ -910,6 +910,34 @@ static void test_backlog(void)
 	tear_down(&s);
 }
 
+#define RENEWALS 100u
+
+/* More nodes than slots are watched anew again and again, whatever their looks are doing; the last watch has a command
+ * to follow, and the end of each must be told. */
+static void test_renewals(void)
+{
+	struct scene s;
+	struct uuid nodes[FINISHING];
+
+	set_up(&s, SMALL);
+	s.command_body = result("SUCCEEDED", "{}");
+	serve(&s);
+	for (unsigned i = 0; i < FINISHING; i++)
+		nodes[i] = uuid_new();
+	for (unsigned round = 0; round <= RENEWALS; round++) {
+		bool last = round == RENEWALS;
+		unsigned answered = s.requests;
+
+		for (unsigned i = 0; i < FINISHING; i++) {
+			s.node = nodes[i];
+			watch(&s, WATCH_WORKING, TRANSPORT_HTTP, last ? COMMAND : "");
+		}
+		WAIT_FOR(&s, s.requests > answered + round % FINISHING);
+	}
+	WAIT_FOR(&s, s.command_count == FINISHING);
+	tear_down(&s);
+}
+
 static void on_stranger(void *ctx, bool readable, bool writable)
 {
 	struct stranger *t = ctx;
@@ -1056,6 +1084,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/dialer/agents that say nothing delay nobody", test_tarpits);
 	g_test_add_func("/dialer/a conductor that does not read stops the looks and loses nothing",
 			test_backlog);
+	g_test_add_func("/dialer/a watch that is renewed while its node waits for its turn is kept",
+			test_renewals);
 	g_test_add_func("/dialer/answers are counted by what they were", test_figures_of_answers);
 	g_test_add_func("/dialer/strangers are counted by what they did", test_figures_of_silence);
 	g_test_add_func("/dialer/what is refused and what waits is counted",
