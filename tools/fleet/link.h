@@ -105,5 +105,7 @@ void work_table_free(struct work_table *t);
 void work_start(struct link *l, const char *name, bool wait);
 void work_show(struct link *l, const char *id, bool wait);
 void work_list(struct link *l);
+/* All commands that run end now. */
+void work_end_all(struct work_table *t);
 /* The connection ends while it waits. */
 void work_forget(struct link *l);

@@ -206,6 +206,15 @@ static void on_stop(void *ctx)
 	loop_stop(r->loop);
 }
 
+static void on_end_commands(void *ctx)
+{
+	struct run *r = ctx;
+
+	for (int p = 0; p < r->options->servers; p++)
+		if (r->servers[p] > 0)
+			kill(r->servers[p], SIGUSR1);
+}
+
 /* ---- the whole */
 
 static bool start_player(struct run *r, const char *inoxd, GError **error)
@@ -315,15 +324,17 @@ static bool start(struct run *r, GError **error)
 static bool run(const struct options *o, GError **error)
 {
 	struct run r = {.options = o, .all_seen_s = -1};
-	struct loop_signal *term = NULL, *interrupt = NULL;
+	struct loop_signal *term = NULL, *interrupt = NULL, *end = NULL;
 	bool ok = start(&r, error);
 
 	if (ok) {
 		term = loop_signal_new(r.loop, SIGTERM, on_stop, &r);
 		interrupt = loop_signal_new(r.loop, SIGINT, on_stop, &r);
+		end = loop_signal_new(r.loop, SIGUSR1, on_end_commands, &r);
 		ok = play(&r, error);
 		loop_signal_free(term);
 		loop_signal_free(interrupt);
+		loop_signal_free(end);
 	}
 	clear(&r);
 	return ok;

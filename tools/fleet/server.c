@@ -135,6 +135,11 @@ static void on_stop(void *ctx)
 	loop_stop(ctx);
 }
 
+static void on_end_commands(void *ctx)
+{
+	work_end_all(((struct server *)ctx)->work);
+}
+
 static void clear(struct server *s)
 {
 	while (s->links)
@@ -172,11 +177,12 @@ int server_run(const struct server_plan *plan)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	s.work = work_table_new(&s);
 	struct loop_signal *term = loop_signal_new(s.loop, SIGTERM, on_stop, s.loop);
+	struct loop_signal *end = loop_signal_new(s.loop, SIGUSR1, on_end_commands, &s);
 
 	s.tls = channel_tls_new(&s, plan->certificate_pem, plan->key_pem);
 	s.quick = plan->openssl ? NULL : quick_tls_new();
-	s.work = work_table_new(&s);
 	if (!s.tls || (!plan->openssl && !s.quick)) {
 		log_error(NULL, "the agents' TLS cannot be set up");
 		return 1;
@@ -185,6 +191,7 @@ int server_run(const struct server_plan *plan)
 	loop_run(s.loop);
 	doors_clear(&doors);
 	loop_signal_free(term);
+	loop_signal_free(end);
 	clear(&s);
 	return 0;
 }

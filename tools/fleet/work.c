@@ -107,6 +107,22 @@ static void on_end(void *ctx)
 	}
 }
 
+void work_end_all(struct work_table *t)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, t->by_agent);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		struct work *w = value;
+
+		if (w->ended)
+			continue;
+		loop_timer_disarm(w->timer);
+		on_end(w);
+	}
+}
+
 static void wait_for_end(struct link *l, struct work *w)
 {
 	l->waits_for = w;
