@@ -62,6 +62,14 @@ def test_each_step_of_the_boot_is_shown_once_per_operation(run):
         assert sum(text in line for line in run.lines) == len(SHOWN), text
 
 
+def test_secrets_are_searched_for_after_each_operation_and_are_nowhere(run):
+    found = [re.search(r"searched for secrets: (\d+) tokens and (\d+) passwords are in none of (\d+) files, (\d+) argument", line)
+             for line in run.lines if "searched for secrets" in line]
+    assert [int(f.group(1)) for f in found] == [1, 2, 3], "one token for each boot"
+    assert [int(f.group(2)) for f in found] == [1, 2, 2], "the rescue's password is one more"
+    assert all(int(f.group(3)) > 10 and int(f.group(4)) > 20 for f in found)
+
+
 def test_no_node_reaches_the_control_plane_in_passive_mode(run):
     if run.mode == "active":
         assert run.count("ramdisk_to_control") > 0

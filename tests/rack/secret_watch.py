@@ -45,7 +45,7 @@ def _words(path):
         return []
 
 
-def _descendants():
+def descendants(of=None):
     parents = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -54,19 +54,21 @@ def _descendants():
                 parents[int(entry)] = int(stat.rsplit(")", 1)[1].split()[1])
             except OSError:
                 pass
-    ours, grown = {os.getpid()}, True
+    top = {of or os.getpid()}
+    ours, grown = set(top), True
     while grown:
         more = {pid for pid, parent in parents.items() if parent in ours} - ours
         grown = bool(more)
         ours |= more
-    return ours - {os.getpid()}
+    return ours - top
 
 
 class SecretWatch:
     """Collects during a test, and judges at its end: check() fails with every place that holds a secret."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, keeps=KEEPS):
         self.folder = pathlib.Path(folder)
+        self.keeps = keeps
         self.secrets = {}  # text -> what it is
         self.answers = set()
         self.processes = {}  # what /proc showed -> where
@@ -99,13 +101,16 @@ class SecretWatch:
             return
         self.sampled_at = time.monotonic()
         self.note_machines()
-        for pid in _descendants():
+        for pid in self.pids():
             for name in ("cmdline", "environ"):
                 try:
                     shown = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
                 except OSError:
                     continue
                 self.processes.setdefault(shown, f"{name} of process {pid}")
+
+    def pids(self):
+        return descendants()
 
     def note_machines(self):
         """The tokens that the machines received, by the boot data of each boot or at a look-up.  An agent that has done its work
@@ -123,7 +128,7 @@ class SecretWatch:
     def files(self):
         for path in self.folder.rglob("*"):
             try:
-                if path.is_symlink() or not path.is_file() or KEEPS.search(str(path)):
+                if path.is_symlink() or not path.is_file() or self.keeps.search(str(path)):
                     continue
                 if path.stat().st_size <= SCAN_MOST:
                     yield path, path.read_bytes()
@@ -132,10 +137,19 @@ class SecretWatch:
 
     def found(self):
         """Sentences: which secret is where."""
-        wanted = [(form, what) for text, what in self.secrets.items() for form in forms(text)]
-        places = [(path.relative_to(self.folder), content) for path, content in self.files()]
-        places += [("an answer of the API", text.encode()) for text in self.answers]
-        places += [(where, content) for content, where in self.processes.items()]
+        return self.found_in(self.places(), self.secrets)
+
+    def places(self):
+        for path, content in self.files():
+            yield path.relative_to(self.folder), content
+        for text in self.answers:
+            yield "an answer of the API", text.encode()
+        for content, where in self.processes.items():
+            yield where, content
+
+    @staticmethod
+    def found_in(places, secrets):
+        wanted = [(form, what) for text, what in secrets.items() for form in forms(text)]
         return sorted({f"{what} in {where}" for where, content in places for form, what in wanted
                        if form in content
                        and not (what == TOKEN_ARGUMENT and KEEPS_ARGUMENT.search(f"/{where}"))})
