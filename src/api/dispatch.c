@@ -182,14 +182,14 @@ static bool parse_patch(struct request *rq, GError **error)
 	return rq->patch && attributes_check_patch(rq->patch, t, rq->minor, error);
 }
 
-/* A UUID is compared as text: another spelling of it finds nothing, as with Ironic. */
+/* A UUID's letters count in either case; without its dashes it is none that is stored.  Ironic accepts every
+ * spelling and leaves it to its database: SQLite finds that of the row only, MySQL any case. */
 static bool load_node(struct request *rq, GError **error)
 {
 	struct uuid u;
 	bool is_uuid = request_looks_like_uuid(rq->ident);
-	bool canonical = uuid_parse(rq->ident, &u, NULL) && strcmp(u.s, rq->ident) == 0;
 
-	if (is_uuid ? !canonical : rq->minor < 5)
+	if (is_uuid ? !uuid_parse(rq->ident, &u, NULL) : rq->minor < 5)
 		return inox_error_set(error, INOX_ERROR_NOT_FOUND, "Node %s could not be found.",
 				      rq->ident);
 	rq->node = store_node_get(rq->api->store, rq->ident, error);

@@ -5,12 +5,12 @@
 struct listing {
 	struct request *rq;
 	const struct collection *c;
-	GArray *filters;    /* struct store_filter */
-	GPtrArray *values;  /* json_t *: what the filters point to */
-	GArray *columns;    /* unsigned */
-	GString *arguments; /* what "next" repeats */
-	char **fields;      /* NULL without the argument */
-	const char *marker;
+	GArray *filters;                  /* struct store_filter */
+	GPtrArray *values;                /* json_t *: what the filters point to */
+	GArray *columns;                  /* unsigned */
+	GString *arguments;               /* what "next" repeats */
+	char **fields;                    /* NULL without the argument */
+	struct uuid marker;               /* not set: from the beginning */
 	const struct filter_rule *either; /* the one filter that the store cannot express */
 	const char *either_text;
 	int sort_attr;
@@ -300,12 +300,11 @@ static bool parse_view(struct listing *l, bool detail, GError **error)
 
 static bool parse_marker(struct listing *l, GError **error)
 {
-	struct uuid u;
+	const char *text = request_argument(l->rq, "marker");
 
-	l->marker = request_argument(l->rq, "marker");
-	if (!l->marker || uuid_parse(l->marker, &u, NULL))
+	if (!text || uuid_parse(text, &l->marker, NULL))
 		return true;
-	return inox_error_set(error, INOX_ERROR_INVALID, "Expected UUID for marker: %s", l->marker);
+	return inox_error_set(error, INOX_ERROR_INVALID, "Expected UUID for marker: %s", text);
 }
 
 static bool parse_all(struct listing *l, bool detail, GError **error)
@@ -361,7 +360,7 @@ static const char *row_uuid(const struct listing *l, const void *row)
 /* Reads page after page from the store until the answer has `limit` rows. */
 static bool collect(struct listing *l, json_t *list, char **ret_last, GError **error)
 {
-	g_autofree char *marker = g_strdup(l->marker);
+	g_autofree char *marker = uuid_is_set(&l->marker) ? g_strdup(l->marker.s) : NULL;
 	struct store_query q = {.filters = (const struct store_filter *)(void *)l->filters->data,
 				.filter_count = l->filters->len,
 				.sort_attr = l->sort_attr,

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "sanitized.h"
+
 /* Each secret has pages of its own, so that MADV_DONTDUMP covers it. */
 struct secret {
 	size_t mapped; /* bytes of the mapping this struct is in */
@@ -19,12 +21,8 @@ struct secret {
  * else that is done with a message, and each of a million watches brings a token. */
 #define USUAL_BYTES 4096
 #define SPARE_MOST  16
-/* Pages that are given back show who uses a freed secret. */
-#ifdef __SANITIZE_ADDRESS__
-#	define REUSES_PAGES 0
-#else
-#	define REUSES_PAGES 1
-#endif
+/* With AddressSanitizer they are given back: that shows who uses a freed secret. */
+#define REUSES_PAGES (!SANITIZED)
 
 static struct {
 	GMutex lock;

@@ -94,6 +94,21 @@ static bool find_option(const struct config *c, enum config_option option, const
 			      option_name, wanted);
 }
 
+static bool refuse_root(const char *option_name, const struct user *found, GError **error)
+{
+	return inox_error_set(error, INOX_ERROR_INVALID,
+			      "[DEFAULT]%s = %s: must not be root, whose processes nothing keeps "
+			      "apart",
+			      option_name, found->name);
+}
+
+/* Without the option and without a user inox it is who started inoxd, and users_log() warns of root. */
+static bool find_own_user(const struct config *c, struct user *ret_user, GError **error)
+{
+	return find_option(c, OPTION_DEFAULT_user, "user", DEFAULT_USER, ret_user, error) &&
+	       (!ret_user->name || ret_user->uid != 0 || refuse_root("user", ret_user, error));
+}
+
 static bool find_role_user(const struct config *c, const struct role_user *r, struct users *u,
 			   GError **error)
 {
@@ -104,10 +119,7 @@ static bool find_role_user(const struct config *c, const struct role_user *r, st
 	if (!found->name)
 		*found = (struct user){u->own.uid, u->own.gid, NULL};
 	if (found->name && found->uid == 0)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "[DEFAULT]%s = %s: must not be root, whose processes "
-				      "nothing keeps apart",
-				      r->option_name, found->name);
+		return refuse_root(r->option_name, found, error);
 	u->separate = u->separate || found->uid != u->own.uid;
 	return true;
 }
@@ -121,8 +133,7 @@ bool users_find(const struct config *c, bool with_strangers, struct users *ret_u
 		  inox_error_set_errno(error, errno, "read the capabilities");
 
 	u.may_change = (permitted & KEPT) == KEPT;
-	ok = ok && (u.own.uid != 0 ||
-		    find_option(c, OPTION_DEFAULT_user, "user", DEFAULT_USER, &u.own, error));
+	ok = ok && (u.own.uid != 0 || find_own_user(c, &u.own, error));
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		u.roles[i] = (struct user){u.own.uid, u.own.gid, NULL};
 	for (size_t i = 0; ok && with_strangers && u.may_change && i < G_N_ELEMENTS(role_users);

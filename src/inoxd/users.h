@@ -29,7 +29,7 @@ struct users {
 
 /* From [DEFAULT]user, dialer_user, bmc_user and connector_user: names, or numbers of users that need no name.  The
  * last three count only `with_strangers`: when those roles will run.  Errors: INVALID, with the option: there is no such
- * user, or a worker's one is root. */
+ * user, or it is root. */
 bool users_find(const struct config *c, bool with_strangers, struct users *ret_users,
 		GError **error);
 void users_clear(struct users *u);

@@ -7,17 +7,7 @@
 #pragma once
 
 #include "sandbox.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#	define SANITIZED 1
-#elif defined(__has_feature)
-#	if __has_feature(address_sanitizer)
-#		define SANITIZED 1
-#	endif
-#endif
-#ifndef SANITIZED
-#	define SANITIZED 0
-#endif
+#include "sanitized.h"
 
 #define STRANGERS ((1u << ROLE_DIALER) | (1u << ROLE_BMC) | (1u << ROLE_CONNECTOR))
 

@@ -350,6 +350,26 @@ def test_maintenance(api, node):
     assert (shown["maintenance"], shown["maintenance_reason"], shown["fault"]) == (False, None, None)
 
 
+def test_a_node_is_found_by_its_uuid_in_capitals(api, fleet, node):
+    capitals = node.upper()
+    assert capitals != node
+    assert api("GET", f"/v1/nodes/{capitals}", status=200).json["uuid"] == node
+    patch(api, capitals, ("add", "/description", "found"))
+    assert api("GET", f"/v1/nodes/{node}/states", status=200).json
+    assert api("GET", f"/v1/nodes/{node}").json["description"] == "found"
+    port = api("POST", "/v1/ports", {"address": "52:54:00:aa:0c:01", "node_uuid": capitals}, status=201).json
+    assert port["node_uuid"] == node
+    assert api("GET", f"/v1/ports/{port['uuid'].upper()}", status=200).json["uuid"] == port["uuid"]
+    assert [p["uuid"] for p in api("GET", f"/v1/nodes/{capitals}/ports", status=200).json["ports"]] == [port["uuid"]]
+    page = "/v1/nodes?owner=fleet&sort_key=name&limit=2&marker={}"
+    assert names(api("GET", page.format(fleet[3].upper()), status=200)) == names(api("GET", page.format(fleet[3])))
+
+
+def test_a_uuid_without_its_dashes_finds_nothing(api, node):
+    bare = node.replace("-", "")
+    assert fault(api("GET", f"/v1/nodes/{bare}", status=404)) == f"Node {bare} could not be found."
+
+
 def test_traits(api, node):
     api("PUT", f"/v1/nodes/{node}/traits", {"traits": ["CUSTOM_A", "CUSTOM_A", "HW_CPU_X86_VMX"]}, status=204)
     answer = api("PUT", f"/v1/nodes/{node}/traits/CUSTOM_B", status=204)

@@ -165,13 +165,6 @@ def test_a_second_inoxd_on_the_same_folder_is_refused(run, inoxd, folder):
     assert first.api("GET", "/v1/nodes").status == 200
 
 
-def test_an_unknown_user_is_refused(run, folder):
-    if os.geteuid() != 0:
-        pytest.skip("only root can change the user")
-    path = config(folder, DEFAULT={"user": "nobody-at-all"})
-    assert_refused(run("--config", path), "nobody-at-all", "no such user")
-
-
 # ---- what a start makes
 
 def test_a_start_makes_its_files_for_itself_only(inoxd):
@@ -307,12 +300,12 @@ def test_a_killed_worker_comes_back_as_its_user(inoxd, role):
 
 
 @root_only
-@pytest.mark.parametrize("option", ["dialer_user", "bmc_user", "connector_user"])
+@pytest.mark.parametrize("option", ["user", "dialer_user", "bmc_user", "connector_user"])
 @pytest.mark.parametrize("value, sentence", [
     ("nobody-at-all", "there is no such user"), ("4294967295", "there is no such user"), ("-1", "there is no such user"),
     ("root", "must not be root"), ("0", "must not be root"),
 ])
-def test_a_worker_has_no_wrong_user(run, folder, option, value, sentence):
+def test_no_process_has_a_wrong_user(run, folder, option, value, sentence):
     path = config(folder, DEFAULT={option: value})
     assert_refused(run("--config", path), f"[DEFAULT]{option} = {value}: {sentence}")
 

@@ -2,6 +2,8 @@
 (src/base/planted.h).  Each one must be refused and reported; with the sandboxes off, in the same build, they succeed."""
 import http.server
 import json
+import os
+import pathlib
 import re
 import socket
 import subprocess
@@ -46,11 +48,21 @@ class Machine:
         self.httpd.server_close()
 
 
-@pytest.fixture
-def machines(build):
-    version = subprocess.run([build / "src/inoxd/inoxd", "--version"], capture_output=True, text=True).stdout
+@pytest.fixture(scope="session")
+def build(build):
+    """INOX_PLANTED names the folder of a build with -Dplanted_takeover=true; the other tests run with another one."""
+    named = os.environ.get("INOX_PLANTED")
+    folder = pathlib.Path(named).resolve() if named else build
+    program = folder / "src/inoxd/inoxd"
+    version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout if program.exists() else ""
     if "PLANTED" not in version:
-        pytest.skip("needs a build with -Dplanted_takeover=true")
+        message = f"{folder} is no build with -Dplanted_takeover=true"
+        pytest.fail(message) if named else pytest.skip(message)
+    return folder
+
+
+@pytest.fixture
+def machines():
     made = {"dialer": Machine(AGENT, 9999), "bmc": Machine(BMC, 0)}
     yield made
     for machine in made.values():

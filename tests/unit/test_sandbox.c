@@ -16,13 +16,10 @@
 
 #include "channel.h"
 #include "sandbox.h"
+#include "sanitized.h"
 
 /* With AddressSanitizer the lists are wider: it reads files, makes threads and maps its shadow. */
-#ifdef __SANITIZE_ADDRESS__
-#	define STRICT false
-#else
-#	define STRICT true
-#endif
+#define STRICT (!SANITIZED)
 
 #define LANDLOCKED  2 /* exit status: refused, and the kernel has Landlock */
 #define NO_LANDLOCK 3
