@@ -29,6 +29,8 @@ static void add_progress(GString *text, const struct node *n, const struct flow 
 		g_string_append_printf(text, " %s.%s",
 				       json_string_value(json_object_get(step, "interface")),
 				       json_string_value(json_object_get(step, "step")));
+	if (action == ACTION_POWER_OFF && f->step > 0)
+		g_string_append(text, ", because the step before has asked for a reboot");
 	if (action == ACTION_CONTACT && f->active && !f->called)
 		g_string_append(text, ", which has to send its first heartbeat,");
 	if (action == ACTION_CONTACT)

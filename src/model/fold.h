@@ -78,6 +78,15 @@ void fold_old_token(struct fold *x);
 void fold_milestone(struct fold *x);
 void fold_gone(struct fold *x);
 void fold_reply(struct fold *x);
+/* It answered something that was asked. */
+void fold_answered(struct fold *x);
+/* The dialer says that it is there. */
+void fold_contact(struct fold *x);
+void fold_agent_restarted(struct fold *x);
+
+/* fold_step.c */
+void fold_load_steps(struct fold *x);
+void fold_step_reply(struct fold *x);
 void fold_list(struct fold *x);
 void fold_command(struct fold *x);
 void fold_sending(struct fold *x);

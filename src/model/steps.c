@@ -19,7 +19,7 @@ struct step {
 	const char *interface, *name; /* borrowed from the agent's answer or the operator's list */
 	int64_t priority;
 	unsigned rank, order;
-	bool abortable;
+	bool abortable, reboots;
 	const json_t *args; /* NULL: none */
 };
 
@@ -68,7 +68,8 @@ static bool parse_step(const json_t *value, struct step *ret_step)
 	struct step s = {.interface = interface,
 			 .name = name,
 			 .rank = (unsigned)rank,
-			 .abortable = json_is_true(json_object_get(value, "abortable"))};
+			 .abortable = json_is_true(json_object_get(value, "abortable")),
+			 .reboots = json_is_true(json_object_get(value, "reboot_requested"))};
 
 	if (rank < 0 || !is_name(name) ||
 	    !parse_priority(json_object_get(value, "priority"), &s.priority))
@@ -187,6 +188,8 @@ static json_t *print_step(const struct step *s)
 
 	if (s->args)
 		json_object_set_new(step, "args", json_deep_copy(s->args));
+	if (s->reboots)
+		json_object_set_new(step, "reboot_requested", json_true());
 	return step;
 }
 

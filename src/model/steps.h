@@ -8,7 +8,7 @@
 
 /* `outcome` is the result of deploy.get_deploy_steps (agent-supplied: checked here), `wanted` the
  * operator's deploy_steps or NULL.  Gives the steps to run, highest priority first, as
- * [{"interface", "step", "priority", "args"}], and the agent's version map; new references.
+ * [{"interface", "step", "priority", "args"}], with "reboot_requested": true where the agent says so, and the agent's version map; new references.
  * Errors: PEER when the agent's answer does not fit, LIMIT, INVALID for a wanted step that the agent does
  * not offer. */
 bool steps_merge(const json_t *outcome, const json_t *wanted, json_t **ret_steps,

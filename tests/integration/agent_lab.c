@@ -1,5 +1,7 @@
-/* inox-agent with two harmless steps, for tests of the protocol: lab_sleep runs until the test makes
- * <root>/run/lab-go (its argument is only given back), lab_fail fails. */
+/* inox-agent with harmless steps, for tests of the protocol: lab_sleep runs until the test makes
+ * <root>/run/lab-go (its argument is only given back), lab_fail fails; lab_mark and lab_flash, which asks for a reboot,
+ * write "NAME PID" as a line of <root>/lab-steps. */
+#include <stdio.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -40,9 +42,40 @@ static json_t *lab_fail(struct command_context *context, const json_t *args, con
 	return NULL;
 }
 
+static json_t *note(struct command_context *context, const char *name)
+{
+	g_autofree char *path = g_build_filename(command_peek_root(context), "lab-steps", NULL);
+	FILE *file = fopen(path, "a");
+
+	if (file) {
+		fprintf(file, "%s %d\n", name, (int)getpid());
+		fclose(file);
+	}
+	return json_null();
+}
+
+static json_t *lab_mark(struct command_context *context, const json_t *args, const json_t *node,
+			struct agent_error *error)
+{
+	(void)args, (void)node, (void)error;
+	return note(context, "mark");
+}
+
+static json_t *lab_flash(struct command_context *context, const json_t *args, const json_t *node,
+			 struct agent_error *error)
+{
+	(void)args, (void)node, (void)error;
+	return note(context, "flash");
+}
+
 static const struct step lab_steps[] = {
 	{.interface = "deploy", .name = "lab_sleep", .abortable = true, .run = lab_sleep},
 	{.interface = "deploy", .name = "lab_fail", .run = lab_fail},
+	{.interface = "deploy", .name = "lab_mark", .run = lab_mark},
+	{.interface = "management",
+	 .name = "lab_flash",
+	 .reboot_requested = true,
+	 .run = lab_flash},
 	{.name = NULL},
 };
 

@@ -14,6 +14,10 @@ ROOT/stock.json describes a machine that misbehaves:
     "slow"      {step: seconds before it is carried out}
     "fail"      {step: sentence it fails with}
     "busy"      seconds that a command of somebody else runs after the steps were listed
+    "steps"     {step: what its entry in the list of clean steps says}: it is noted as "STEP PID" in ROOT/lab-steps
+    "versions"  {manager: version}: hardware managers besides the stock ones
+    "upgrade"   {step: versions}: what "versions" is after that step
+    "live"      true: without waiting for the next boot
     "restart"   {step: true}: the first time it is asked for, the agent ends in the middle of it and is started again
 """
 import argparse
@@ -314,10 +318,24 @@ class Hardware:
         """What any public method of a hardware manager is to the real agent; only known names here."""
         listed = {s["step"] for steps in self.agent.facts.get(kind, {}).values() for s in steps}
         method = getattr(self, "step_" + step, None)
+        if step in self.agent.oddities.get("steps", {}):
+            method = self.note(step)
         if step not in listed or not method:
             raise HardwareManagerMethodNotFound(f"Could not find method: {step}")
         self.agent.misbehave(step)
         return method(node, ports, **arguments)
+
+    def note(self, step):
+        def method(node, ports):
+            with open(self.root / "lab-steps", "a") as notes:
+                notes.write(f"{step} {os.getpid()}\n")
+            odd = self.agent.oddities
+            if step in odd.get("upgrade", {}):
+                odd["versions"] = odd["upgrade"][step]
+                (self.root / "stock.json").write_text(json.dumps(odd))
+            if odd.get("live"):
+                self.agent.facts["versions"].update(odd.get("versions", {}))
+        return method
 
     def step_lab_sleep(self, node, ports, seconds=0):
         time.sleep(seconds)
@@ -441,6 +459,10 @@ class Agent:
         numbers = tuple(int(n) for n in self.version.split("."))
         self.is_new, self.checks_all = numbers >= (10, 0), numbers >= (12, 0)
         self.facts = json.loads((DATA / f"{self.version}.json").read_text())["lab" if options.lab else "stock"]
+        self.facts["versions"].update(self.oddities.get("versions", {}))
+        for name, entry in self.oddities.get("steps", {}).items():
+            self.facts["clean"].setdefault("OddHardwareManager", []).append(
+                {"step": name, "priority": 0, "interface": "deploy", "reboot_requested": False, **entry})
         self.extensions = {name: kind(self) for name, kind in EXTENSIONS.items()
                            if numbers >= SINCE.get(name, (0,))}
         self.standalone = options.standalone

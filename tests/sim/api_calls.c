@@ -98,6 +98,28 @@ static char *run(struct call *c, handler_fn handler, bool needs_unlocked)
 	return good ? NULL : g_strdup(error ? error->message : "?");
 }
 
+static json_t *step(const char *interface, const char *name)
+{
+	return json_pack("{s:s, s:s}", "interface", interface, "step", name);
+}
+
+/* Each step once at most, in any order, and at least one. */
+static json_t *clean_steps(unsigned index)
+{
+	bool flashes = sim->machines[index].flashes && sim_coin(700), first = sim_coin(500);
+	json_t *steps = json_array();
+
+	if (flashes && first)
+		json_array_append_new(steps, step("raid", "flash"));
+	if (sim_coin(500))
+		json_array_append_new(steps, step("deploy", "burn"));
+	if (flashes && !first)
+		json_array_append_new(steps, step("raid", "flash"));
+	if (json_array_size(steps) == 0 || sim_coin(200))
+		json_array_append_new(steps, step("deploy", "erase_devices"));
+	return steps;
+}
+
 char *api_provision(unsigned index, const char *verb)
 {
 	struct call c;
@@ -105,9 +127,7 @@ char *api_provision(unsigned index, const char *verb)
 	call_begin(&c, index);
 	c.rq.body = json_pack("{s:s}", "target", verb);
 	if (strcmp(verb, "clean") == 0)
-		json_object_set_new(c.rq.body, "clean_steps",
-				    json_pack("[{s:s, s:s}]", "interface", "deploy", "step",
-					      sim_coin(500) ? "erase_devices" : "burn"));
+		json_object_set_new(c.rq.body, "clean_steps", clean_steps(index));
 	if (strcmp(verb, "rescue") == 0)
 		json_object_set_new(c.rq.body, "rescue_password", json_string(PASSWORD));
 	return run(&c, node_provision, false);

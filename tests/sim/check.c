@@ -136,15 +136,16 @@ void check_row(const struct node *before, const struct node *after)
 
 /* ---- agents */
 
-/* When what is under way on the machine's node was asked for: with fast track an agent serves several. */
-static int64_t operation_began(const struct machine *m)
+/* When what is under way on the machine's node was asked for: with fast track an agent serves several.  A list that was
+ * made anew, because the agent is another one, is as another operation. */
+static int64_t list_began(const struct machine *m)
 {
 	struct flow f = {.phase = PHASE_NONE};
 	int i = rows_find(m->agent.boot.node);
 	int64_t began = 0;
 
 	if (i >= 0 && flow_parse(rows_peek((unsigned)i)->flow, &f, NULL))
-		began = f.started.us;
+		began = f.started.us + f.relists;
 	flow_clear(&f);
 	return began;
 }
@@ -154,24 +155,24 @@ void check_step(struct machine *m, struct agent_command *c)
 {
 	const char *step = c->step;
 	unsigned runs = 0;
-	bool burns = strcmp(step, "burn") == 0;
 
-	c->began = operation_began(m);
+	c->began = list_began(m);
 	for (guint i = 0; i < m->agent.commands->len; i++) {
 		const struct agent_command *other =
 			&g_array_index(m->agent.commands, struct agent_command, i);
 
 		runs += strcmp(other->step, step) == 0 && other->began == c->began;
 	}
-	if (m->burn_began != c->began)
-		m->burn_runs = 0;
-	m->burn_began = c->began;
-	m->burn_runs += burns;
+	if (m->runs_began != c->began)
+		m->burn_runs = m->flash_runs = 0;
+	m->runs_began = c->began;
+	m->burn_runs += strcmp(step, "burn") == 0;
+	m->flash_runs += strcmp(step, "flash") == 0;
 	if (runs > 1)
 		sim_broken("an agent carries out %s twice", step);
-	/* Not even across a restart of the agent: nobody knows what it did to the machine. */
-	if (m->burn_runs > 1)
-		sim_broken("%s, which is not known to bear it, runs again in the same boot", step);
+	/* Not even across a restart of the agent, or a boot: nobody knows what it did to the machine. */
+	if (m->burn_runs > 1 || m->flash_runs > 1)
+		sim_broken("%s, which is not known to bear it, runs again", step);
 }
 
 /* A boot has one token, whoever asks. */

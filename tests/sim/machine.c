@@ -152,7 +152,8 @@ void machine_set_power(struct machine *m, bool on)
 	sim_say("machine %u: power %s", m->index, on ? "on" : "off");
 	m->power = on;
 	m->boot++;
-	m->write_runs = m->burn_runs = 0;
+	m->write_runs = 0;
+	m->version += on && m->flashes && sim_chance(150);
 	machine_stop_agent(m);
 	m->os = on ? OS_FIRMWARE : OS_OFF;
 	if (on)
@@ -254,7 +255,7 @@ static void start_step(struct machine *m, const char *step, struct agent_command
 	g_strlcpy(w.id, c->id, sizeof(w.id));
 	check_step(m, c);
 	sim_say("machine %u: step %s runs", m->index, step);
-	if (strcmp(step, "burn") != 0)
+	if (strcmp(step, "burn") != 0 && strcmp(step, "flash") != 0)
 		m->disk.whole = false;
 	sim_after(MIN(c->ends - sim->now, 20 * SECOND), on_work, g_memdup2(&w, sizeof(w)), NULL);
 }
@@ -295,11 +296,15 @@ static char *outcome_of(struct machine *m, const char *name)
 			"\"write_image\", \"priority\": 0}]}, \"hardware_manager_version\": "
 			"{\"a\": \"1\"}}");
 	if (strcmp(name, "get_clean_steps") == 0)
-		return g_strdup(
+		return g_strdup_printf(
 			"{\"clean_steps\": {\"a\": [{\"interface\": \"deploy\", \"step\": "
 			"\"erase_devices\", \"priority\": 10, \"abortable\": true}, "
-			"{\"interface\": \"deploy\", \"step\": \"burn\", \"priority\": 5}]}, "
-			"\"hardware_manager_version\": {\"a\": \"1\"}}");
+			"%s{\"interface\": \"deploy\", \"step\": \"burn\", \"priority\": 5}]}, "
+			"\"hardware_manager_version\": {\"a\": \"%u\"}}",
+			m->flashes ? "{\"interface\": \"raid\", \"step\": \"flash\", "
+				     "\"priority\": 7, \"reboot_requested\": true}, "
+				   : "",
+			m->version);
 	return NULL;
 }
 

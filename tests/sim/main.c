@@ -68,6 +68,7 @@ static void add_node(unsigned index)
 	struct machine *m = &sim->machines[index];
 	g_autofree char *address = g_strdup_printf("127.0.1.%u", index + 1);
 
+	m->flashes = sim_coin(300);
 	sim_uuid(n->uuid.s);
 	g_free(n->driver);
 	n->driver = g_strdup("redfish");

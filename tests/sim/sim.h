@@ -38,7 +38,7 @@ struct agent_command {
 	char name[40]; /* part behind the dot */
 	char step[40]; /* of execute_*_step; else "" */
 	enum command_status status;
-	int64_t began; /* of the operation that it belongs to */
+	int64_t began; /* of the list of steps that it belongs to */
 	int64_t ends;  /* virtual time */
 	uint64_t done;
 };
@@ -85,10 +85,13 @@ struct machine {
 	char media[64]; /* path of the ISO in the virtual drive; "": empty */
 	struct disk disk;
 	struct agent agent;
-	unsigned write_runs, burn_runs; /* of this boot */
-	int64_t burn_began;             /* of the operation that burn_runs counts for */
-	bool hangs;                     /* the next boot does not get to an agent */
-	bool dark;                      /* nothing reaches it over the network */
+	unsigned write_runs;            /* of this boot */
+	unsigned burn_runs, flash_runs; /* of the list of steps that began at runs_began */
+	int64_t runs_began;
+	bool flashes;     /* its agent lists the step "flash", which asks for a reboot */
+	unsigned version; /* of its hardware managers; may grow with a boot */
+	bool hangs;       /* the next boot does not get to an agent */
+	bool dark;        /* nothing reaches it over the network */
 	/* the BMC */
 	int64_t bmc_down_until, bmc_lies_until, bmc_slow_until;
 	bool lied;           /* since the last honest change of power */

@@ -1,0 +1,241 @@
+/* Steps that ask for more than to be carried out: a boot behind them, another list. */
+#include "flow_fixture.h"
+
+#define STEP(name) "{\"interface\": \"deploy\", \"step\": \"" name "\"}"
+
+static struct play begin(enum state_event verb, const char *steps)
+{
+	struct play p = play_new(STATE_MANAGEABLE);
+	struct event ev = play_event(&p, EVENT_VERB);
+	g_autoptr(json_t) list = steps ? json_loads(steps, 0, NULL) : NULL;
+
+	p.n->automated_clean = 1;
+	ev.verb = verb;
+	ev.steps = list;
+	g_assert_true(play_fold(&p, &ev, NULL));
+	return p;
+}
+
+/* What the agent lists: "flash" asks for a reboot; its managers have that version. */
+static void list_steps(struct play *p, const char *version)
+{
+	g_autoptr(json_t) outcome = json_pack(
+		"{s:{s:[{s:s,s:s,s:i},{s:s,s:s,s:i,s:b},{s:s,s:s,s:i}]},s:{s:s}}", "clean_steps",
+		"m", "interface", "deploy", "step", "erase_devices", "priority", 30, "interface",
+		"deploy", "step", "flash", "priority", 20, "reboot_requested", 1, "interface",
+		"deploy", "step", "burn", "priority", 10, "hardware_manager_version", "m", version);
+	struct event ev = play_event(p, EVENT_AGENT_REPLY);
+
+	g_assert_cmpint(play_phase(p), ==, PHASE_CLEAN_LOAD_STEPS);
+	p->now.us += 1000000;
+	ev.now = p->now;
+	ev.command = "00000000-2222-4333-8444-555555555555";
+	ev.outcome = outcome;
+	g_assert_true(play_fold(p, &ev, NULL));
+}
+
+static void to_steps(struct play *p, const char *version)
+{
+	play_until(p, PHASE_CLEAN_LOAD_STEPS);
+	list_steps(p, version);
+}
+
+/* The step that is sent next has that name; it is carried out. */
+static void carry_out(struct play *p, const char *name)
+{
+	play_until(p, PHASE_CLEAN_STEP_WAIT);
+	g_assert_cmpstr(json_peek_string(p->n->clean_step, "step"), ==, name);
+	play_step(p);
+}
+
+static void test_reboot(void)
+{
+	struct play p = begin(STATE_EVENT_PROVIDE, NULL);
+
+	to_steps(&p, "1");
+	carry_out(&p, "erase_devices");
+	g_assert_cmpint(p.n->boot_epoch, ==, 1);
+	carry_out(&p, "flash");
+	/* From here nothing of the boot counts any more. */
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_OFF);
+	g_assert_cmpint(p.n->provision_state, ==, STATE_CLEANING);
+	g_assert_null(p.n->agent_token);
+	g_assert_null(p.n->agent_verifier);
+	g_assert_null(json_object_get(p.n->driver_internal_info, "agent_url"));
+	g_autofree char *why = node_why(p.n, p.now);
+
+	g_assert_nonnull(strstr(why, "the step before has asked for a reboot"));
+	play_until(&p, PHASE_CLEAN_CLEAR);
+	play_until(&p, PHASE_CLEAN_CONTACT);
+	g_assert_cmpint(p.n->boot_epoch, ==, 2);
+	g_assert_nonnull(p.n->agent_token);
+	to_steps(&p, "1");
+	carry_out(&p, "burn");
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_SYNC);
+	play_until(&p, PHASE_NONE);
+	assert_state(&p, STATE_AVAILABLE);
+	assert_at_rest(&p);
+	play_done(&p);
+}
+
+static void test_reboot_after_the_last(void)
+{
+	struct play p = begin(STATE_EVENT_CLEAN, "[" STEP("flash") "]");
+
+	p.fast_track = true;
+	to_steps(&p, "1");
+	carry_out(&p, "flash");
+	to_steps(&p, "1");
+	/* The agent that stays is the new one. */
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_KEEP);
+	play_until(&p, PHASE_IDLE_WAIT);
+	g_assert_cmpint(p.n->boot_epoch, ==, 2);
+	g_assert_cmpint(p.n->provision_state, ==, STATE_MANAGEABLE);
+	play_done(&p);
+}
+
+static void test_reboot_of_a_kept_agent(void)
+{
+	struct play p = begin(STATE_EVENT_CLEAN, "[" STEP("burn") "]");
+	struct event ev = play_event(&p, EVENT_VERB);
+	g_autoptr(json_t) list = json_loads("[" STEP("flash") "]", 0, NULL);
+
+	p.fast_track = true;
+	to_steps(&p, "1");
+	carry_out(&p, "burn");
+	play_until(&p, PHASE_IDLE_WAIT);
+	g_free(p.n->power_state);
+	p.n->power_state = g_strdup("power on");
+	ev = play_event(&p, EVENT_VERB);
+	ev.verb = STATE_EVENT_CLEAN;
+	ev.steps = list;
+	g_assert_true(play_fold(&p, &ev, NULL));
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_IDENTIFY);
+	to_steps(&p, "1");
+	carry_out(&p, "flash");
+	/* Its address is taken back, as nothing says that the machine gets it again. */
+	play_until(&p, PHASE_CLEAN_CLEAR);
+	play_step(&p);
+	struct flow f = play_flow(&p);
+
+	g_assert_cmpint(f.phase, ==, PHASE_CLEAN_PUBLISH);
+	g_assert_false(f.kept);
+	flow_clear(&f);
+	play_done(&p);
+}
+
+static void test_abort_goes_before_the_reboot(void)
+{
+	struct play p = begin(STATE_EVENT_CLEAN, "[" STEP("flash") "]");
+
+	to_steps(&p, "1");
+	play_until(&p, PHASE_CLEAN_STEP_WAIT);
+	g_assert_true(play_verb(&p, STATE_EVENT_ABORT, NULL));
+	play_step(&p);
+	g_assert_cmpint(p.n->provision_state, ==, STATE_CLEAN_FAILED);
+	play_until(&p, PHASE_NONE);
+	g_assert_cmpint(p.n->boot_epoch, ==, 1);
+	play_done(&p);
+}
+
+/* A boot that brings another agent. */
+static void test_versions_change(void)
+{
+	struct play p = begin(STATE_EVENT_PROVIDE, NULL);
+
+	to_steps(&p, "1");
+	carry_out(&p, "erase_devices");
+	carry_out(&p, "flash");
+	to_steps(&p, "2");
+	carry_out(&p, "erase_devices");
+	carry_out(&p, "flash");
+	to_steps(&p, "2");
+	carry_out(&p, "burn");
+	play_until(&p, PHASE_NONE);
+	assert_state(&p, STATE_AVAILABLE);
+	play_done(&p);
+
+	p = begin(STATE_EVENT_CLEAN, "[" STEP("flash") "," STEP("burn") "]");
+	to_steps(&p, "1");
+	carry_out(&p, "flash");
+	to_steps(&p, "2");
+	g_assert_cmpstr(json_peek_string(json_object_get(p.n->driver_internal_info,
+							 "hardware_manager_version"),
+					 "m"),
+			==, "2");
+	carry_out(&p, "burn");
+	play_until(&p, PHASE_NONE);
+	assert_state(&p, STATE_MANAGEABLE);
+	play_done(&p);
+}
+
+static void test_versions_change_without_end(void)
+{
+	struct play p = begin(STATE_EVENT_PROVIDE, NULL);
+	char version[2] = "1";
+
+	for (to_steps(&p, version); play_phase(&p) == PHASE_CLEAN_STEP_SEND;
+	     to_steps(&p, version)) {
+		g_assert_cmpint(version[0]++, <, '9');
+		carry_out(&p, "erase_devices");
+		carry_out(&p, "flash");
+	}
+	g_assert_cmpstr(p.n->last_error, ==,
+			"The agent's hardware managers changed again and again");
+	g_assert_cmpint(p.n->provision_state, ==, STATE_CLEAN_FAILED);
+	g_assert_cmpstr(p.n->fault, ==, "clean failure");
+	play_done(&p);
+}
+
+static void mismatch(struct play *p)
+{
+	g_autoptr(json_t) outcome = NULL;
+
+	play_until(p, PHASE_CLEAN_STEP_WAIT);
+	struct event ev = play_success(p, &outcome);
+
+	ev.status = COMMAND_VERSION_MISMATCH;
+	g_assert_true(play_fold(p, &ev, NULL));
+}
+
+static void test_versions_refused(void)
+{
+	struct play p = begin(STATE_EVENT_PROVIDE, NULL);
+
+	to_steps(&p, "1");
+	carry_out(&p, "erase_devices");
+	mismatch(&p);
+	list_steps(&p, "2");
+	carry_out(&p, "erase_devices");
+	play_done(&p);
+
+	p = begin(STATE_EVENT_CLEAN, "[" STEP("burn") "," STEP("erase_devices") "]");
+	to_steps(&p, "1");
+	carry_out(&p, "burn");
+	/* An agent that refuses what it has just said. */
+	for (unsigned i = 0; i < 3; i++) {
+		mismatch(&p);
+		list_steps(&p, "2");
+	}
+	mismatch(&p);
+	g_assert_cmpint(p.n->provision_state, ==, STATE_CLEAN_FAILED);
+	play_done(&p);
+}
+
+#define CASE(name, fn) g_test_add_func("/flow steps/" name, fn)
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	CASE("a step that asks for a reboot is followed by a new boot", test_reboot);
+	CASE("so is the last one, and its agent may stay", test_reboot_after_the_last);
+	CASE("an agent that was kept makes room for the new boot", test_reboot_of_a_kept_agent);
+	CASE("an abort that waits for the step goes before its reboot",
+	     test_abort_goes_before_the_reboot);
+	CASE("after a change of the agent its list begins anew, the operator's goes on",
+	     test_versions_change);
+	CASE("an agent that changes again and again fails the cleaning",
+	     test_versions_change_without_end);
+	CASE("a step that is refused for its versions was not carried out", test_versions_refused);
+	return g_test_run();
+}
