@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "errors.h"
+#include "key_share.h"
 #include "tls_session.h"
 
 #define PSK_INFO          "inox agent psk v1"
@@ -23,6 +24,7 @@ struct http_tls_server {
 };
 
 struct tls_client {
+	struct key_share *key_share; /* of psk */
 	SSL_CTX *psk, *pinned;
 };
 
@@ -63,10 +65,8 @@ const char *tls_take_reason(void)
 	return reason ? reason : "no reason given";
 }
 
-static SSL_CTX *context_new(const SSL_METHOD *method, int least_version)
+static SSL_CTX *context_set_up(SSL_CTX *context, int least_version)
 {
-	SSL_CTX *context = SSL_CTX_new(method);
-
 	if (!context)
 		g_error("OpenSSL cannot make a context: %s", tls_take_reason());
 	SSL_CTX_set_min_proto_version(context, least_version);
@@ -171,7 +171,8 @@ struct http_tls_server *http_tls_server_new(const struct http_tls_server_options
 
 	t->psk = options->psk;
 	t->ctx = options->ctx;
-	t->context = context_new(TLS_server_method(), certified ? TLS1_2_VERSION : TLS1_3_VERSION);
+	t->context = context_set_up(SSL_CTX_new(TLS_server_method()),
+				    certified ? TLS1_2_VERSION : TLS1_3_VERSION);
 	SSL_CTX_set_app_data(t->context, t);
 	set_groups(t->context, "X25519:P-256");
 	SSL_CTX_set_cipher_list(t->context, "ECDHE+AESGCM:ECDHE+CHACHA20");
@@ -232,7 +233,10 @@ struct tls_client *tls_client_new(void)
 {
 	struct tls_client *c = g_new0(struct tls_client, 1);
 
-	c->psk = context_new(TLS_client_method(), TLS1_3_VERSION);
+	c->key_share = key_share_new();
+	c->psk = context_set_up(SSL_CTX_new_ex(key_share_peek_library(c->key_share),
+					       KEY_SHARE_PROPERTIES, TLS_client_method()),
+				TLS1_3_VERSION);
 	SSL_CTX_set_ciphersuites(c->psk, "TLS_AES_128_GCM_SHA256");
 	/* Short lists of what is never used: each handshake walks them. */
 	SSL_CTX_set_cipher_list(c->psk, "ECDHE-ECDSA-AES128-GCM-SHA256");
@@ -241,7 +245,7 @@ struct tls_client *tls_client_new(void)
 	SSL_CTX_set_psk_use_session_callback(c->psk, on_use_session);
 	/* No authority is known, so a server that answers with a certificate is refused. */
 	SSL_CTX_set_verify(c->psk, SSL_VERIFY_PEER, NULL);
-	c->pinned = context_new(TLS_client_method(), TLS1_2_VERSION);
+	c->pinned = context_set_up(SSL_CTX_new(TLS_client_method()), TLS1_2_VERSION);
 	/* The pin is compared in tls_client_check(), before anything is sent. */
 	SSL_CTX_set_verify(c->pinned, SSL_VERIFY_NONE, NULL);
 	/* One read takes all that is there, not five bytes of each record first. */
@@ -256,6 +260,7 @@ void tls_client_free(struct tls_client *c)
 		return;
 	SSL_CTX_free(c->psk);
 	SSL_CTX_free(c->pinned);
+	key_share_free(c->key_share);
 	g_free(c);
 }
 

@@ -1,0 +1,423 @@
+#include "key_share.h"
+
+#include <glib.h>
+#include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/prov_ssl.h>
+#include <openssl/provider.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "clocks.h"
+
+#define SHARE         32 /* bytes of a public key and of a shared secret (RFC 7748) */
+#define BITS          253
+#define SECURITY_BITS 128
+#define LIFE          SPAN_SECONDS(1)
+#define HANDSHAKES    10000 /* of one pair */
+
+/* A pair of keys, and what makes secrets with it. */
+struct pair {
+	unsigned refs;
+	EVP_PKEY *key;
+	EVP_PKEY_CTX *derive;
+	uint8_t share[SHARE];
+	struct mono made;
+	unsigned used;
+};
+
+/* The provider. */
+struct source {
+	struct pair *pair; /* the present one, NULL before the first */
+};
+
+/* What OpenSSL holds as a key: a pair of ours, or the public key of a peer. */
+struct key {
+	struct source *source;
+	struct pair *pair; /* NULL: a peer's */
+	bool is_set;
+	uint8_t share[SHARE];
+};
+
+/* ---- pairs */
+
+static void pair_unref(struct pair *p)
+{
+	if (!p || --p->refs > 0)
+		return;
+	EVP_PKEY_CTX_free(p->derive);
+	EVP_PKEY_free(p->key); /* wipes it */
+	g_free(p);
+}
+
+static struct pair *pair_new(void)
+{
+	struct pair *p = g_new0(struct pair, 1);
+	size_t length = SHARE;
+
+	p->refs = 1;
+	p->made = mono_now();
+	p->key = EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
+	p->derive = p->key ? EVP_PKEY_CTX_new(p->key, NULL) : NULL;
+	if (p->derive && EVP_PKEY_derive_init(p->derive) == 1 &&
+	    EVP_PKEY_get_raw_public_key(p->key, p->share, &length) == 1 && length == SHARE)
+		return p;
+	pair_unref(p);
+	return NULL;
+}
+
+static bool is_worn(const struct pair *p)
+{
+	return !p || p->used >= HANDSHAKES || mono_reached(mono_add(p->made, LIFE), mono_now());
+}
+
+/* NULL if OpenSSL cannot make one. */
+static struct pair *source_take(struct source *s)
+{
+	if (is_worn(s->pair)) {
+		pair_unref(s->pair);
+		s->pair = pair_new();
+	}
+	if (!s->pair)
+		return NULL;
+	s->pair->used++;
+	s->pair->refs++;
+	return s->pair;
+}
+
+static bool pair_derive(struct pair *p, const uint8_t share[static SHARE],
+			uint8_t ret_secret[static SHARE])
+{
+	EVP_PKEY *peer = EVP_PKEY_new_raw_public_key_ex(NULL, "X25519", NULL, share, SHARE);
+	size_t length = SHARE;
+
+	/* OpenSSL refuses the shares that give a secret of zeros. */
+	bool good = peer && EVP_PKEY_derive_set_peer_ex(p->derive, peer, 0) == 1 &&
+		    EVP_PKEY_derive(p->derive, ret_secret, &length) == 1 && length == SHARE;
+	EVP_PKEY_free(peer);
+	return good;
+}
+
+/* ---- keys (provider-keymgmt(7)) */
+
+static void *key_new(void *provider)
+{
+	struct key *k = g_new0(struct key, 1);
+
+	k->source = provider;
+	return k;
+}
+
+static void key_free(void *key)
+{
+	struct key *k = key;
+
+	if (k)
+		pair_unref(k->pair);
+	g_free(k);
+}
+
+/* X25519 has no parameters: whoever asks for those alone gets an empty key. */
+static void *key_dup(const void *key, int selection)
+{
+	const struct key *from = key;
+	struct key *k = key_new(from->source);
+
+	if (!(selection & OSSL_KEYMGMT_SELECT_KEYPAIR))
+		return k;
+	*k = *from;
+	if (k->pair)
+		k->pair->refs++;
+	return k;
+}
+
+static int key_has(const void *key, int selection)
+{
+	const struct key *k = key;
+
+	if (!k || (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY && !k->pair))
+		return 0;
+	return !(selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) || k->is_set;
+}
+
+static int key_get_params(void *key, OSSL_PARAM params[])
+{
+	static const struct {
+		const char *name;
+		int value;
+	} numbers[] = {{OSSL_PKEY_PARAM_BITS, BITS},
+		       {OSSL_PKEY_PARAM_SECURITY_BITS, SECURITY_BITS},
+		       {OSSL_PKEY_PARAM_MAX_SIZE, SHARE}};
+	const struct key *k = key;
+	OSSL_PARAM *p;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
+		if ((p = OSSL_PARAM_locate(params, numbers[i].name)) &&
+		    !OSSL_PARAM_set_int(p, numbers[i].value))
+			return 0;
+	p = OSSL_PARAM_locate(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY);
+	return !p || (k->is_set && OSSL_PARAM_set_octet_string(p, k->share, SHARE));
+}
+
+static const OSSL_PARAM *key_gettable_params(void *provider)
+{
+	static const OSSL_PARAM known[] = {
+		OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),
+		OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),
+		OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),
+		OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0),
+		OSSL_PARAM_END};
+
+	(void)provider;
+	return known;
+}
+
+static int key_set_params(void *key, const OSSL_PARAM params[])
+{
+	const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY);
+	struct key *k = key;
+
+	if (!p)
+		return 1;
+	if (k->pair || p->data_type != OSSL_PARAM_OCTET_STRING || p->data_size != SHARE)
+		return 0;
+	memcpy(k->share, p->data, SHARE);
+	k->is_set = true;
+	return 1;
+}
+
+static const OSSL_PARAM *key_settable_params(void *provider)
+{
+	static const OSSL_PARAM known[] = {
+		OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, NULL, 0),
+		OSSL_PARAM_END};
+
+	(void)provider;
+	return known;
+}
+
+static void *generation_init(void *provider, int selection, const OSSL_PARAM params[])
+{
+	(void)selection;
+	(void)params;
+	return provider;
+}
+
+/* The group is named, and there is only one. */
+static int generation_set_params(void *source, const OSSL_PARAM params[])
+{
+	(void)source;
+	(void)params;
+	return 1;
+}
+
+static const OSSL_PARAM *generation_settable_params(void *source, void *provider)
+{
+	static const OSSL_PARAM known[] = {
+		OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0), OSSL_PARAM_END};
+
+	(void)source;
+	(void)provider;
+	return known;
+}
+
+static void *generation_carry_out(void *source, OSSL_CALLBACK *progress, void *arg)
+{
+	struct pair *p = source_take(source);
+
+	(void)progress;
+	(void)arg;
+	if (!p)
+		return NULL;
+	struct key *k = key_new(source);
+
+	k->pair = p;
+	k->is_set = true;
+	memcpy(k->share, p->share, SHARE);
+	return k;
+}
+
+static void generation_end(void *source)
+{
+	(void)source;
+}
+
+#define CALL(number, function)                     \
+	{                                          \
+		number, (void (*)(void))(function) \
+	}
+#define END             \
+	{               \
+		0, NULL \
+	}
+
+static const OSSL_DISPATCH key_calls[] = {
+	CALL(OSSL_FUNC_KEYMGMT_NEW, key_new),
+	CALL(OSSL_FUNC_KEYMGMT_FREE, key_free),
+	CALL(OSSL_FUNC_KEYMGMT_DUP, key_dup),
+	CALL(OSSL_FUNC_KEYMGMT_HAS, key_has),
+	CALL(OSSL_FUNC_KEYMGMT_GET_PARAMS, key_get_params),
+	CALL(OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, key_gettable_params),
+	CALL(OSSL_FUNC_KEYMGMT_SET_PARAMS, key_set_params),
+	CALL(OSSL_FUNC_KEYMGMT_SETTABLE_PARAMS, key_settable_params),
+	CALL(OSSL_FUNC_KEYMGMT_GEN_INIT, generation_init),
+	CALL(OSSL_FUNC_KEYMGMT_GEN_SET_PARAMS, generation_set_params),
+	CALL(OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, generation_settable_params),
+	CALL(OSSL_FUNC_KEYMGMT_GEN, generation_carry_out),
+	CALL(OSSL_FUNC_KEYMGMT_GEN_CLEANUP, generation_end),
+	END};
+
+/* ---- exchange (provider-keyexch(7)) */
+
+struct exchange {
+	const struct key *own, *peer;
+};
+
+static void *exchange_new(void *provider)
+{
+	(void)provider;
+	return g_new0(struct exchange, 1);
+}
+
+static void exchange_free(void *exchange)
+{
+	g_free(exchange);
+}
+
+static int exchange_init(void *exchange, void *key, const OSSL_PARAM params[])
+{
+	struct exchange *e = exchange;
+	const struct key *own = key;
+
+	(void)params;
+	*e = (struct exchange){.own = own};
+	return own && own->pair;
+}
+
+static int exchange_set_peer(void *exchange, void *key)
+{
+	struct exchange *e = exchange;
+
+	e->peer = key;
+	return e->peer && e->peer->is_set;
+}
+
+/* Asked first for the length alone. */
+static int exchange_derive(void *exchange, unsigned char *secret, size_t *ret_length, size_t room)
+{
+	const struct exchange *e = exchange;
+
+	*ret_length = SHARE;
+	if (!secret)
+		return 1;
+	return e->own && e->peer && room >= SHARE &&
+	       pair_derive(e->own->pair, e->peer->share, secret);
+}
+
+static const OSSL_DISPATCH exchange_calls[] = {CALL(OSSL_FUNC_KEYEXCH_NEWCTX, exchange_new),
+					       CALL(OSSL_FUNC_KEYEXCH_FREECTX, exchange_free),
+					       CALL(OSSL_FUNC_KEYEXCH_INIT, exchange_init),
+					       CALL(OSSL_FUNC_KEYEXCH_SET_PEER, exchange_set_peer),
+					       CALL(OSSL_FUNC_KEYEXCH_DERIVE, exchange_derive),
+					       END};
+
+/* ---- the provider (provider-base(7)) */
+
+static const OSSL_ALGORITHM *provider_query(void *provider, int operation, int *ret_no_cache)
+{
+	static const OSSL_ALGORITHM keys[] = {
+		{"X25519", "provider=inox", key_calls, "X25519 with a shared pair"}, {0}};
+	static const OSSL_ALGORITHM exchanges[] = {
+		{"X25519", "provider=inox", exchange_calls, "X25519 with a shared pair"}, {0}};
+
+	(void)provider;
+	*ret_no_cache = 0;
+	switch (operation) {
+	case OSSL_OP_KEYMGMT: return keys;
+	case OSSL_OP_KEYEXCH: return exchanges;
+	default: return NULL;
+	}
+}
+
+/* A group of TLS is used only with the provider that names it (RFC 8446, 4.2.7). */
+static int provider_capabilities(void *provider, const char *capability, OSSL_CALLBACK *add,
+				 void *arg)
+{
+	static char tls_name[] = "x25519", name[] = "X25519"; /* OSSL_PARAM knows no const */
+	static unsigned id = 0x1d, security_bits = SECURITY_BITS;
+	static int tls13 = TLS1_3_VERSION, none = -1;
+	static const OSSL_PARAM group[] = {
+		OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME, tls_name, sizeof(tls_name)),
+		OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME_INTERNAL, name, sizeof(name)),
+		OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_ALG, name, sizeof(name)),
+		OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_ID, &id),
+		OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_SECURITY_BITS, &security_bits),
+		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_TLS, &tls13),
+		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_TLS, &tls13),
+		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_DTLS, &none),
+		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_DTLS, &none),
+		OSSL_PARAM_END};
+
+	(void)provider;
+	return g_ascii_strcasecmp(capability, "TLS-GROUP") != 0 || add(group, arg);
+}
+
+static void provider_end(void *provider)
+{
+	struct source *s = provider;
+
+	pair_unref(s->pair);
+	g_free(s);
+}
+
+static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
+			 const OSSL_DISPATCH **ret_calls, void **ret_provider)
+{
+	static const OSSL_DISPATCH calls[] = {
+		CALL(OSSL_FUNC_PROVIDER_TEARDOWN, provider_end),
+		CALL(OSSL_FUNC_PROVIDER_QUERY_OPERATION, provider_query),
+		CALL(OSSL_FUNC_PROVIDER_GET_CAPABILITIES, provider_capabilities), END};
+	struct source *s = g_new0(struct source, 1);
+
+	(void)handle;
+	(void)in;
+	*ret_calls = calls;
+	*ret_provider = s;
+	return 1;
+}
+
+struct key_share {
+	OSSL_LIB_CTX *library;
+	OSSL_PROVIDER *own, *usual;
+};
+
+struct key_share *key_share_new(void)
+{
+	struct key_share *k = g_new0(struct key_share, 1);
+
+	k->library = OSSL_LIB_CTX_new();
+	if (k->library && OSSL_PROVIDER_add_builtin(k->library, "inox", provider_init)) {
+		k->own = OSSL_PROVIDER_load(k->library, "inox");
+		k->usual = OSSL_PROVIDER_load(k->library, "default");
+	}
+	if (!k->own || !k->usual)
+		g_error("OpenSSL cannot load the providers of keys");
+	return k;
+}
+
+OSSL_LIB_CTX *key_share_peek_library(const struct key_share *k)
+{
+	return k->library;
+}
+
+void key_share_free(struct key_share *k)
+{
+	if (!k)
+		return;
+	OSSL_PROVIDER_unload(k->own);
+	OSSL_PROVIDER_unload(k->usual);
+	OSSL_LIB_CTX_free(k->library);
+	g_free(k);
+}
