@@ -77,13 +77,13 @@ bool act_is_under_way(struct act *a, enum role worker)
 	const struct request *rq = g_hash_table_lookup(a->c->requests, &id);
 
 	if (!rq)
-		return false;
+		return conductor_is_full(a->c, a->run, worker);
 	bool stale = worker == ROLE_DIALER && rq->turn != (uint64_t)a->f.turn;
 
 	if (!stale && !mono_reached(rq->due, loop_now(a->c->loop)))
 		return true;
 	conductor_forget_request(a->c, id);
-	return false;
+	return conductor_is_full(a->c, a->run, worker);
 }
 
 bool act_ask(struct act *a, enum role worker, bool list, const struct message *m,

@@ -178,7 +178,7 @@ bool act_keep_watch(struct act *a, GError **error)
 						(int)want, a->f.command ? a->f.command : "-",
 						waiting ? (long long)a->f.turn : 0LL);
 
-	if (g_strcmp0(text, a->run->watch) == 0)
+	if (g_strcmp0(text, a->run->watch) == 0 || conductor_is_full(a->c, a->run, ROLE_DIALER))
 		return true;
 	if (!send_watch(a, agent_call_watch(want), error))
 		return false;

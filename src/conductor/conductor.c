@@ -9,8 +9,14 @@
 #include "ramdisk.h"
 
 #define POKES_PER_TURN 256
-#define ITEMS_MOST     4096
-#define DRAINS_MOST    16
+/* With so many messages, or so much of them, queued the workers are not listened to: they see that, and begin
+ * nothing new. */
+#define MESSAGES_MOST      4096
+#define MESSAGE_BYTES_MOST (16u * 1024 * 1024)
+/* A worker that has so much to read yet is sent nothing new. */
+#define CHANNEL_MOST (4u * 1024 * 1024)
+#define ROOM_LOOK    SPAN_MS(20)
+#define LOCKED_PAUSE SPAN_MS(20)
 /* A node that moves is looked at in each n-th sweep only: reading thousands of rows that wait for
  * something costs more than it finds. */
 #define SWEEPS_PER_LOOK 5
@@ -37,7 +43,9 @@ struct run *conductor_run(struct conductor *c, const char *uuid)
 	return run;
 }
 
-static void item_free(gpointer data)
+/* ---- what is queued */
+
+void conductor_item_free(gpointer data)
 {
 	struct item *item = data;
 
@@ -46,30 +54,72 @@ static void item_free(gpointer data)
 	g_free(item);
 }
 
+static size_t cost_of(const struct item *item)
+{
+	return item->kind == ITEM_MESSAGE ? sizeof(*item) + item->message.length : 0;
+}
+
+static void hold_workers(struct conductor *c, bool hold)
+{
+	if (c->holds == hold)
+		return;
+	c->holds = hold;
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		if (c->workers[i].channel)
+			channel_hold(c->workers[i].channel, hold);
+	for (unsigned i = 0; i < c->dialer_count; i++)
+		if (c->dialers[i].channel)
+			channel_hold(c->dialers[i].channel, hold);
+}
+
 void conductor_post(struct conductor *c, const struct item *item)
 {
 	g_queue_push_tail(&c->items, g_memdup2(item, sizeof(*item)));
+	c->messages += item->kind == ITEM_MESSAGE;
+	c->message_bytes += cost_of(item);
+	if (c->messages >= MESSAGES_MOST || c->message_bytes >= MESSAGE_BYTES_MOST)
+		hold_workers(c, true);
 	loop_timer_arm(c->drain_timer, SPAN_MS(0));
+}
+
+struct item *conductor_take(struct conductor *c)
+{
+	struct item *item = g_queue_pop_head(&c->items);
+	struct run *run;
+
+	if (!item)
+		return NULL;
+	c->messages -= item->kind == ITEM_MESSAGE;
+	c->message_bytes -= cost_of(item);
+	if (c->messages <= MESSAGES_MOST / 2 && c->message_bytes <= MESSAGE_BYTES_MOST / 2)
+		hold_workers(c, false);
+	if (item->kind == ITEM_LOOK && (run = g_hash_table_lookup(c->runs, item->node.s)))
+		run->looks = false;
+	return item;
 }
 
 void conductor_look(struct conductor *c, const char *uuid)
 {
-	struct item item = {.kind = ITEM_LOOK};
+	struct run *run = conductor_run(c, uuid);
+	struct item item = {.kind = ITEM_LOOK, .node = run->node};
 
-	g_strlcpy(item.node.s, uuid, sizeof(item.node.s));
+	/* Once is enough: it looks at the row as it will be. */
+	if (run->looks)
+		return;
+	run->looks = true;
 	conductor_post(c, &item);
 }
 
 static void on_drain(void *ctx)
 {
 	struct conductor *c = ctx;
+	bool locked = false;
 
-	conductor_drain(c);
-	/* A slow store must be waited for, not be outrun by what the workers say. */
-	for (unsigned i = 0; i < DRAINS_MOST && c->items.length > ITEMS_MOST; i++)
-		conductor_drain(c);
+	/* One of them in a turn: each may wait for a locked store, and the supervisor for a sign of life. */
+	if (!figures_keep(c) && !g_queue_is_empty(&c->items))
+		locked = !conductor_drain(c);
 	if (!g_queue_is_empty(&c->items))
-		loop_timer_arm(c->drain_timer, SPAN_MS(0));
+		loop_timer_arm(c->drain_timer, locked ? LOCKED_PAUSE : SPAN_MS(0));
 }
 
 /* ---- requests */
@@ -89,12 +139,66 @@ static unsigned dialer_of(const struct conductor *c, const struct uuid *uuid)
 	return g_str_hash(uuid->s) % c->dialer_count;
 }
 
+static struct link *link_of(struct conductor *c, enum role worker, const struct uuid *uuid)
+{
+	return worker == ROLE_DIALER ? &c->dialers[dialer_of(c, uuid)] : &c->workers[worker];
+}
+
 struct channel *conductor_channel(const struct conductor *c, enum role worker,
 				  const struct uuid *uuid)
 {
-	if (worker == ROLE_DIALER)
-		return c->dialers[dialer_of(c, uuid)].channel;
-	return c->workers[worker].channel;
+	return worker == ROLE_DIALER ? c->dialers[dialer_of(c, uuid)].channel
+				     : c->workers[worker].channel;
+}
+
+/* ---- room in the channels */
+
+static bool has_room(const struct link *l, size_t most)
+{
+	return !l->channel || channel_queued_bytes(l->channel) <= most;
+}
+
+bool conductor_is_full(struct conductor *c, struct run *run, enum role worker)
+{
+	struct link *l = link_of(c, worker, &run->node);
+
+	if (has_room(l, CHANNEL_MOST))
+		return false;
+	if (!(run->waits & (1u << worker))) {
+		run->waits |= 1u << worker;
+		g_queue_push_tail(&l->waiting, g_strdup(run->node.s));
+		loop_timer_arm(c->room_timer, ROOM_LOOK);
+	}
+	return true;
+}
+
+/* True if somebody still waits. */
+static bool look_at_waiting(struct conductor *c, struct link *l)
+{
+	while (!g_queue_is_empty(&l->waiting) && has_room(l, CHANNEL_MOST / 2) &&
+	       c->items.length < MESSAGES_MOST) {
+		g_autofree char *uuid = g_queue_pop_head(&l->waiting);
+		struct run *run = g_hash_table_lookup(c->runs, uuid);
+
+		if (!run)
+			continue;
+		run->waits &= ~(1u << l->role);
+		conductor_look(c, uuid);
+	}
+	return !g_queue_is_empty(&l->waiting);
+}
+
+static void on_room(void *ctx)
+{
+	struct conductor *c = ctx;
+	bool waits = false;
+
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		waits = look_at_waiting(c, &c->workers[i]) || waits;
+	for (unsigned i = 0; i < c->dialer_count; i++)
+		waits = look_at_waiting(c, &c->dialers[i]) || waits;
+	if (waits)
+		loop_timer_arm(c->room_timer, ROOM_LOOK);
 }
 
 bool conductor_request(struct conductor *c, struct run *run, const struct request *rq,
@@ -250,6 +354,7 @@ static void attach(struct conductor *c, struct link *l, int channel_fd)
 	if (l->channel)
 		close_worker(l, NULL);
 	l->channel = channel_new(c->loop, channel_fd, on_message, on_closed, l);
+	channel_hold(l->channel, c->holds);
 	if (!look_at_all(c, SPAN_SECONDS(0), &error))
 		log_error(NULL, "nodes in motion cannot be read", F_ERR(error));
 	if (l->role == ROLE_BMC)
@@ -348,6 +453,7 @@ struct conductor *conductor_new(struct loop *l, const struct config *conf, struc
 	g_queue_init(&c->items);
 	g_queue_init(&c->sync_queue);
 	c->drain_timer = loop_timer_new(l, on_drain, c);
+	c->room_timer = loop_timer_new(l, on_room, c);
 	c->sweep_timer = loop_timer_new(l, on_sweep, c);
 	c->sync_timer = loop_timer_new(l, on_sync, c);
 	if (!address_pool_parse(config_text(conf, OPTION_boot_address_pool), &c->pool, error))
@@ -365,19 +471,27 @@ struct conductor *conductor_new(struct loop *l, const struct config *conf, struc
 	return g_steal_pointer(&c);
 }
 
+static void free_link(struct link *l)
+{
+	channel_free(l->channel);
+	g_queue_clear_full(&l->waiting, g_free);
+	g_free(l->figures);
+}
+
 void conductor_free(struct conductor *c)
 {
 	if (!c)
 		return;
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
-		channel_free(c->workers[i].channel);
+		free_link(&c->workers[i]);
 	for (unsigned i = 0; i < LIMIT_DIALERS; i++)
-		channel_free(c->dialers[i].channel);
+		free_link(&c->dialers[i]);
 	loop_watch_free(c->poke_watch);
 	loop_timer_free(c->drain_timer);
+	loop_timer_free(c->room_timer);
 	loop_timer_free(c->sweep_timer);
 	loop_timer_free(c->sync_timer);
-	g_queue_clear_full(&c->items, item_free);
+	g_queue_clear_full(&c->items, conductor_item_free);
 	g_queue_clear_full(&c->sync_queue, g_free);
 	g_hash_table_unref(c->runs);
 	g_hash_table_unref(c->requests);

@@ -32,6 +32,8 @@ struct run {
 	uint64_t answered_turn;
 	struct mono answered_at;
 	struct mono progress_at;
+	bool looks;     /* an ITEM_LOOK is queued */
+	unsigned waits; /* bits of roles: for room in the channel to that worker */
 	bool in_motion; /* when it was acted on last, at acted_at */
 	struct mono acted_at;
 };
@@ -59,6 +61,8 @@ struct link {
 	enum role role;
 	unsigned index;          /* of a dialer */
 	struct channel *channel; /* NULL: it is not there */
+	GQueue waiting;          /* UUIDs (char *) that wait for room in it */
+	char *figures;           /* of a dialer, to be kept; NULL: none */
 };
 
 struct conductor {
@@ -77,6 +81,10 @@ struct conductor {
 	GHashTable *requests; /* id to struct request */
 	uint64_t next_request;
 	GQueue items;
+	unsigned messages;    /* among the items */
+	size_t message_bytes; /* of these */
+	bool holds;           /* the workers are not listened to: there are too many */
+	struct loop_timer *room_timer;
 	struct address_pool pool;
 	json_t *clean_priorities; /* from the configuration */
 	GQueue sync_queue;        /* UUIDs (char *) whose power is to be looked at */
@@ -95,9 +103,15 @@ bool conductor_request(struct conductor *c, struct run *run, const struct reques
 struct channel *conductor_channel(const struct conductor *c, enum role worker,
 				  const struct uuid *uuid);
 void conductor_forget_request(struct conductor *c, uint64_t id);
+/* The node's worker has much to read yet: nothing more is to be sent; the node is looked at again later. */
+bool conductor_is_full(struct conductor *c, struct run *run, enum role worker);
+/* The next item, NULL if there is none; the caller frees it with conductor_item_free(). */
+struct item *conductor_take(struct conductor *c);
+void conductor_item_free(gpointer item);
 
-/* intake.c: handles what was posted, in one transaction, and acts. */
-void conductor_drain(struct conductor *c);
+/* intake.c: handles a batch of what was posted, in one transaction, and acts.  False: the store is locked by another
+ * process, and nothing was touched. */
+bool conductor_drain(struct conductor *c);
 
 /* act.c: starts what the committed row still needs; calling it twice is harmless. */
 void node_act(struct conductor *c, struct run *run, const struct node *n);
@@ -112,5 +126,7 @@ void sync_start(struct conductor *c);
 void sync_next(struct conductor *c);
 
 /* figures.c: what a dialer counts, kept for the API. */
-void figures_take(const struct link *l, const char *text);
+void figures_take(struct link *l, const char *text);
 void figures_drop(struct conductor *c, unsigned index);
+/* Writes what was taken; false: there was nothing. */
+bool figures_keep(struct conductor *c);

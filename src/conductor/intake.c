@@ -440,25 +440,28 @@ static void act_on(struct conductor *c, const struct subject *s)
 		phase_crash_point(now, "/acted");
 }
 
-void conductor_drain(struct conductor *c)
+bool conductor_drain(struct conductor *c)
 {
 	g_autoptr(GHashTable) subjects = g_hash_table_new(g_str_hash, g_str_equal);
 	g_autoptr(GPtrArray) order = g_ptr_array_new_with_free_func(subject_free);
 	struct batch b = {.c = c, .subjects = subjects, .order = order};
 	g_autoptr(GError) error = NULL;
+	struct item *item;
 
-	if (!store_begin(c->store, &error))
-		die("begin", error);
-	for (unsigned i = 0; i < BATCH_MOST && !g_queue_is_empty(&c->items); i++) {
-		struct item *item = g_queue_pop_head(&c->items);
-
+	if (!store_begin(c->store, &error)) {
+		if (!g_error_matches(error, INOX_ERROR, INOX_ERROR_BUSY))
+			die("begin", error);
+		log_warn(NULL, "waiting for the store", F_INT("items", c->items.length),
+			 F_ERR(error));
+		return false;
+	}
+	for (unsigned i = 0; i < BATCH_MOST && (item = conductor_take(c)); i++) {
 		take_item(&b, item);
-		message_clear(&item->message);
-		g_free(item->reason);
-		g_free(item);
+		conductor_item_free(item);
 	}
 	if (!store_commit(c->store, &error))
 		die("commit", error);
 	for (guint i = 0; i < order->len; i++)
 		act_on(c, order->pdata[i]);
+	return true;
 }

@@ -5,10 +5,24 @@
 #include "errors.h"
 #include "limit.h"
 
-void call_free(struct call *c)
+/* So much of parameters waits or is on its way: the conductor is not listened to until half of it is gone. */
+#define CALL_BYTES_MOST (64u * 1024 * 1024)
+
+void call_count(struct dialer *d, struct call *c, size_t bytes)
+{
+	c->bytes = bytes;
+	d->call_bytes += bytes;
+	if (d->call_bytes >= CALL_BYTES_MOST)
+		channel_hold(d->channel, true);
+}
+
+void call_free(struct dialer *d, struct call *c)
 {
 	if (!c)
 		return;
+	d->call_bytes -= c->bytes;
+	if (d->call_bytes <= CALL_BYTES_MOST / 2)
+		channel_hold(d->channel, false);
 	g_free(c->command);
 	g_free(c->params);
 	g_free(c);
@@ -33,7 +47,7 @@ void call_reject(struct dialer *d, const struct watch *w, struct call *call, con
 
 	d->metrics.calls_rejected++;
 	send_reply(d, w, call, &reply);
-	call_free(call);
+	call_free(d, call);
 }
 
 static enum inox_error code_of_status(int status)
@@ -110,7 +124,7 @@ static void on_done(void *ctx, const struct http_outcome *outcome)
 	g_free(reply.command);
 	g_free(reply.reason);
 	g_free(reply.outcome);
-	call_free(c);
+	call_free(d, c);
 	dialer_look_after(d, w, SPAN_MS(0));
 }
 

@@ -172,8 +172,7 @@ static void on_watch(struct dialer *d, const struct message_dialer_watch *m)
 	if (!w->running)
 		dialer_look_after(d, w,
 				  fresh ? pacing_first(w->phase, SPAN_SECONDS(w->interval_s),
-						       d->watched[w->phase], &w->node,
-						       w->begun)
+						       d->watched[w->phase], &w->node, w->begun)
 					: SPAN_MS(0));
 }
 
@@ -227,6 +226,7 @@ static void on_message(void *ctx, struct message *m, int fd)
 		c->params = g_steal_pointer(&m->dialer_call.params);
 		c->wait = m->dialer_call.wait;
 		c->timeout_s = m->dialer_call.timeout_s;
+		call_count(d, c, sizeof(*c) + m->length);
 		add_call(d, &m->dialer_call.node, m->dialer_call.epoch, c);
 	} else if (m->type == MESSAGE_dialer_list) {
 		c = g_new0(struct call, 1);
@@ -291,7 +291,7 @@ static void free_watch(void *ctx, struct watch *w)
 	while (w->calls) {
 		struct call *next = w->calls->next;
 
-		call_free(w->calls);
+		call_free(d, w->calls);
 		w->calls = next;
 	}
 	table_remove(d->table, w);

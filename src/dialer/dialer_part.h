@@ -29,6 +29,7 @@ struct dialer {
 	unsigned watched[WATCH_PHASES];
 	struct dialer_metrics metrics;
 	struct loop_timer *report;
+	size_t call_bytes; /* of all calls */
 };
 
 /* One command for an agent, or the wish for its list. */
@@ -39,6 +40,7 @@ struct call {
 	char *params;  /* JSON object */
 	bool wait;
 	unsigned timeout_s;
+	size_t bytes; /* counted in the dialer's call_bytes */
 };
 
 /* What is to be asked; the rest of the http_call comes from the record. */
@@ -90,7 +92,9 @@ void look_refuse(struct dialer *d, struct watch *w, const char *reason);
 void call_start(struct dialer *d, struct watch *w);
 /* Answers a call that was not sent, and frees it. */
 void call_reject(struct dialer *d, const struct watch *w, struct call *call, const char *reason);
-void call_free(struct call *c);
+/* A new call keeps so many bytes. */
+void call_count(struct dialer *d, struct call *c, size_t bytes);
+void call_free(struct dialer *d, struct call *c);
 
 void figures_count(struct dialer *d, enum slot slot, const struct http_outcome *o);
 /* Tells the conductor; `ctx` is the dialer. */

@@ -16,6 +16,7 @@
 #define READS_PER_TURN  16
 /* Frames handled in one turn: a chatty worker does not starve the timers. */
 #define FRAMES_PER_TURN 64
+#define DROP_LEAST      (1024u * 1024)
 /* A worker that was taken over could fill our table of descriptors. */
 #define FDS_MOST 8
 
@@ -31,6 +32,8 @@ struct channel {
 	void *ctx;
 	unsigned busy;  /* callbacks on the stack */
 	bool left_over; /* frames of the last turn */
+	bool held, ended;
+	bool reads, writes; /* what the loop watches for */
 	bool freed, dead;
 };
 
@@ -62,17 +65,29 @@ void channel_free(struct channel *c)
 		channel_destroy(c);
 }
 
+static void set_watch(struct channel *c)
+{
+	bool reads = !c->held && !c->ended && !c->dead;
+	bool writes = !c->dead && c->out->len > c->out_used;
+
+	if (reads == c->reads && writes == c->writes)
+		return;
+	c->reads = reads;
+	c->writes = writes;
+	loop_watch_set(c->watch, reads, writes);
+}
+
 static void channel_die(struct channel *c, const GError *error)
 {
 	if (c->dead || c->freed)
 		return;
 	c->dead = true;
-	loop_watch_set(c->watch, false, false);
+	set_watch(c);
 	c->on_closed(c->ctx, error);
 }
 
 /* Returns false when the socket is not to be read on now. */
-static bool receive(struct channel *c, GError **error, bool *ret_end)
+static bool receive(struct channel *c, GError **error)
 {
 	uint8_t bytes[READ_CHUNK];
 	union {
@@ -105,7 +120,7 @@ static bool receive(struct channel *c, GError **error, bool *ret_end)
 		}
 		g_queue_push_tail(&c->received_fds, GINT_TO_POINTER(fd));
 	}
-	*ret_end = n == 0;
+	c->ended = n == 0;
 	g_byte_array_append(c->in, bytes, (guint)n);
 	return n == (ssize_t)sizeof(bytes);
 }
@@ -154,11 +169,11 @@ static void handle_frames(struct channel *c, GError **error)
 {
 	unsigned n = 0;
 
-	while (n < FRAMES_PER_TURN && !c->freed && !c->dead && handle_frame(c, error))
+	while (n < FRAMES_PER_TURN && !c->held && !c->freed && !c->dead && handle_frame(c, error))
 		n++;
 	drop_used(c->in, &c->in_used);
-	c->left_over = n == FRAMES_PER_TURN;
-	if (c->left_over && !c->freed && !c->dead)
+	c->left_over = n == FRAMES_PER_TURN || c->held;
+	if (c->left_over && !c->held && !c->freed && !c->dead)
 		loop_timer_arm(c->again, SPAN_MS(0));
 }
 
@@ -176,9 +191,10 @@ static bool flush(struct channel *c, GError **error)
 			return inox_error_set_errno(error, errno, "write to another process");
 		c->out_used += (size_t)n;
 	}
-	if (c->out->len == c->out_used || c->out_used > 1024 * 1024)
+	/* What is left is moved: seldom, while there is much of it. */
+	if (c->out_used > MAX(DROP_LEAST, c->out->len / 2) || c->out->len == c->out_used)
 		drop_used(c->out, &c->out_used);
-	loop_watch_set(c->watch, true, c->out->len > c->out_used);
+	set_watch(c);
 	return true;
 }
 
@@ -186,22 +202,23 @@ static void on_ready(void *ctx, bool readable, bool writable)
 {
 	struct channel *c = ctx;
 	g_autoptr(GError) error = NULL;
-	bool end = false;
 
 	c->busy++;
 	if (writable)
 		(void)flush(c, &error);
-	if (readable && !(c->left_over && c->in->len > READ_AHEAD_MOST))
-		for (unsigned i = 0; i < READS_PER_TURN && !error && !end; i++)
-			if (!receive(c, &error, &end))
+	if (readable && !c->held && !(c->left_over && c->in->len > READ_AHEAD_MOST))
+		for (unsigned i = 0; i < READS_PER_TURN && !error && !c->ended; i++)
+			if (!receive(c, &error))
 				break;
-	if (!error || end)
+	if (!error || c->ended)
 		handle_frames(c, &error);
 	/* What was said before the end counts. */
-	while (end && !error && c->left_over && !c->freed && !c->dead)
+	while (c->ended && !error && c->left_over && !c->held && !c->freed && !c->dead)
 		handle_frames(c, &error);
-	if (error || end)
+	if (error || (c->ended && !c->held))
 		channel_die(c, error);
+	else if (!c->freed)
+		set_watch(c);
 	if (--c->busy == 0 && c->freed)
 		channel_destroy(c);
 }
@@ -225,6 +242,7 @@ struct channel *channel_new(struct loop *l, int fd, channel_message_fn on_messag
 	c->ctx = ctx;
 	c->again = loop_timer_new(l, on_again, c);
 	c->watch = loop_watch_new(l, fd, on_ready, c);
+	c->reads = true;
 	return c;
 }
 
@@ -270,6 +288,16 @@ bool channel_send_fd(struct channel *c, const struct message *m, int fd, GError 
 		return inox_error_set_errno(error, errno, "hand a descriptor to another process");
 	c->out_used++;
 	return flush(c, error);
+}
+
+void channel_hold(struct channel *c, bool hold)
+{
+	if (c->held == hold || c->dead || c->freed)
+		return;
+	c->held = hold;
+	set_watch(c);
+	if (!hold)
+		loop_timer_arm(c->again, SPAN_MS(0));
 }
 
 size_t channel_queued_bytes(const struct channel *c)

@@ -28,6 +28,9 @@ bool channel_send(struct channel *c, const struct message *m,
 /* The same with a descriptor, which is duplicated by the kernel and stays the caller's. */
 bool channel_send_fd(struct channel *c, const struct message *m, int fd,
 		     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* While held, nothing is read and no message is handed over, not even the end: what the other side says stays with it, and it
+ * sees that in channel_queued_bytes(). */
+void channel_hold(struct channel *c, bool hold);
 /* Bytes that wait to be written: for backpressure. */
 size_t channel_queued_bytes(const struct channel *c);
 

@@ -264,6 +264,7 @@ bool message_decode(const uint8_t *bytes, size_t length, struct message *ret_mes
 			message_clear(&m);
 		return false;
 	}
+	m.length = (uint32_t)length;
 	*ret_message = m;
 	return true;
 }

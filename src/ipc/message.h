@@ -46,6 +46,7 @@ enum message_type {
 
 struct message {
 	enum message_type type;
+	uint32_t length; /* of what was decoded, bytes */
 	union {
 #define MESSAGE(name) struct message_##name name;
 #define FIELD(kind, field, limit)

@@ -9,6 +9,7 @@
 #include "conductor.h"
 #include "errors.h"
 #include "flow.h"
+#include "inside.h"
 #include "jsons.h"
 
 #define MAC     "52:54:00:aa:bb:01"
@@ -775,6 +776,81 @@ static void test_foreign_messages(struct world *w, gconstpointer data)
 	until_rest(w, STATE_ACTIVE);
 }
 
+/* ---- pressure */
+
+static void post_noise(struct conductor *c, size_t length)
+{
+	struct item item = {.kind = ITEM_MESSAGE, .node = uuid_new()};
+
+	item.message.type = MESSAGE_agent_gone;
+	item.message.length = (uint32_t)length;
+	item.message.agent_gone.reason = g_strdup("noise");
+	conductor_post(c, &item);
+}
+
+/* Messages that wait for the store, many or large ones, keep the workers from being listened to until they are done. */
+static void test_workers_are_held(struct world *w, gconstpointer data)
+{
+	struct conductor *c = w->conductor;
+	unsigned posted = 0;
+
+	(void)data;
+	for (size_t length = 1; length < 1u << 24; length <<= 22) {
+		g_assert_false(c->holds);
+		for (; !c->holds && posted < 100000; posted++)
+			post_noise(c, length);
+		g_assert_cmpuint(posted, <=, 4096);
+		g_assert_cmpuint(c->message_bytes, <=, 20u << 20);
+		/* A late worker is not listened to either. */
+		g_clear_pointer(&w->workers[ROLE_DIALER], channel_free);
+		attach(w, ROLE_DIALER);
+		struct message m = {.type = MESSAGE_dialer_metrics};
+
+		m.dialer_metrics.figures = (char *)(uintptr_t) "no figures";
+		for (unsigned i = 0; i < 5000; i++)
+			send_message(w, ROLE_DIALER, &m);
+		size_t waiting = channel_queued_bytes(w->workers[ROLE_DIALER]);
+
+		g_assert_cmpuint(waiting, >, 0);
+		g_assert_true(c->holds);
+		while (c->messages > 0)
+			loop_turn(w->loop, true);
+		g_assert_false(c->holds);
+		g_assert_cmpuint(c->message_bytes, ==, 0);
+		while (channel_queued_bytes(w->workers[ROLE_DIALER]) > 0)
+			loop_turn(w->loop, true);
+		posted = 0;
+	}
+}
+
+/* A BMC worker that does not read is sent no more than its share, and what waited for that goes on afterwards. */
+static void test_full_channel(struct world *w, gconstpointer data)
+{
+	struct channel *to = w->conductor->workers[ROLE_BMC].channel;
+	struct message m = {.type = MESSAGE_bmc_request};
+
+	(void)data;
+	channel_hold(w->workers[ROLE_BMC], true);
+	m.bmc_request.node = w->node;
+	m.bmc_request.driver = (char *)(uintptr_t) "fake-hardware";
+	while (channel_queued_bytes(to) <= 4u << 20)
+		g_assert_true(channel_send(to, &m, NULL));
+	size_t full = channel_queued_bytes(to);
+
+	verb(w, STATE_EVENT_DEPLOY);
+	poke(w);
+	loop_timer_arm(w->guard, SPAN_SECONDS(5));
+	while (g_queue_is_empty(&w->conductor->workers[ROLE_BMC].waiting) && !w->late)
+		loop_turn(w->loop, true);
+	for (unsigned i = 0; i < 20; i++)
+		loop_turn(w->loop, true);
+	g_assert_cmpuint(channel_queued_bytes(to), ==, full);
+	g_assert_cmpuint(w->conductor->workers[ROLE_BMC].waiting.length, ==, 1);
+	channel_hold(w->workers[ROLE_BMC], false);
+	until_rest(w, STATE_ACTIVE);
+	g_assert_cmpuint(w->boots, ==, 1);
+}
+
 #define CASE(name, fn) g_test_add("/conductor/" name, struct world, NULL, setup, fn, teardown)
 
 int main(int argc, char **argv)
@@ -795,5 +871,7 @@ int main(int argc, char **argv)
 	     test_wrong_machine);
 	CASE("an active node's agent is dialled when it has called", test_active);
 	CASE("answers that nobody asked for are dropped", test_foreign_messages);
+	CASE("workers are not listened to while too much of theirs waits", test_workers_are_held);
+	CASE("a worker that does not read is sent nothing more", test_full_channel);
 	return g_test_run();
 }

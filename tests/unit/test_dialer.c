@@ -938,6 +938,52 @@ static void test_renewals(void)
 	tear_down(&s);
 }
 
+#define LARGE_CALLS 30u
+#define LARGE_CALL  (4u * 1024 * 1024)
+
+/* Thirty commands with large parameters for agents that say nothing: the dialer takes some of them, and the others when
+ * those are over. */
+static void test_large_calls(void)
+{
+	struct scene s;
+	int tarpit;
+	g_autofree char *filler = g_strnfill(LARGE_CALL, 'x');
+	struct uuid nodes[LARGE_CALLS];
+
+	set_up(&s, SMALL);
+	s.at = listen_at(&tarpit);
+	for (unsigned i = 0; i < LARGE_CALLS; i++) {
+		s.node = nodes[i] = uuid_new();
+		watch(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	}
+	for (unsigned i = 0; i < LARGE_CALLS; i++) {
+		struct message m = {.type = MESSAGE_dialer_call};
+
+		m.dialer_call = (struct message_dialer_call){
+			.request = i + 1, .node = nodes[i], .epoch = 3, .wait = true};
+		m.dialer_call.timeout_s = 2;
+		m.dialer_call.command = (char *)(uintptr_t) "standby.sync";
+		m.dialer_call.params = g_strdup_printf("{\"x\": \"%s\"}", filler);
+		g_assert_true(channel_send(s.conductor, &m, NULL));
+		g_free(m.dialer_call.params);
+	}
+	size_t most = 0;
+
+	while (s.reply_count < LARGE_CALLS) {
+		size_t left =
+			LARGE_CALLS * (size_t)LARGE_CALL -
+			MIN(channel_queued_bytes(s.conductor), LARGE_CALLS * (size_t)LARGE_CALL);
+
+		most = MAX(most, left - MIN(left, s.reply_count * (size_t)LARGE_CALL));
+		loop_turn(s.l, true);
+	}
+	/* 64 MiB are kept; one more and what the socket holds come with them. */
+	g_assert_cmpuint(most, >, 14 * (size_t)LARGE_CALL);
+	g_assert_cmpuint(most, <, 18 * (size_t)LARGE_CALL);
+	close(tarpit);
+	tear_down(&s);
+}
+
 static void on_stranger(void *ctx, bool readable, bool writable)
 {
 	struct stranger *t = ctx;
@@ -1086,6 +1132,7 @@ int main(int argc, char **argv)
 			test_backlog);
 	g_test_add_func("/dialer/a watch that is renewed while its node waits for its turn is kept",
 			test_renewals);
+	g_test_add_func("/dialer/large commands wait with the conductor", test_large_calls);
 	g_test_add_func("/dialer/answers are counted by what they were", test_figures_of_answers);
 	g_test_add_func("/dialer/strangers are counted by what they did", test_figures_of_silence);
 	g_test_add_func("/dialer/what is refused and what waits is counted",

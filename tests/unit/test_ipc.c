@@ -202,6 +202,56 @@ static void test_flood(void)
 	channel_free(to);
 }
 
+static void send_some(struct channel *from, unsigned first, unsigned count)
+{
+	struct message m = {.type = MESSAGE_agent_gone};
+
+	m.agent_gone.node = uuid_new();
+	for (unsigned i = 0; i < count; i++) {
+		m.agent_gone.epoch = first + i;
+		g_assert_true(channel_send(from, &m, NULL));
+	}
+}
+
+/* Held before, in the middle of a turn's frames, and behind the end of the other side. */
+static void test_hold(void)
+{
+	g_autoptr(loop) l = loop_new();
+	struct flood f = {.l = l};
+	int fds[2];
+
+	g_assert_true(channel_pair(fds, NULL));
+	struct channel *from = channel_new(l, fds[0], on_flood, on_flood_end, &f);
+	struct channel *to = channel_new(l, fds[1], on_flood, on_flood_end, &f);
+
+	channel_hold(to, true);
+	send_some(from, 0, 100);
+	for (unsigned i = 0; i < 10; i++)
+		loop_turn(l, false);
+	g_assert_cmpuint(f.received, ==, 0);
+	channel_hold(to, false);
+	/* 64 in a turn. */
+	while (f.received == 0)
+		loop_turn(l, true);
+	g_assert_cmpuint(f.received, <, 100);
+	channel_hold(to, true);
+	unsigned before = f.received;
+
+	for (unsigned i = 0; i < 10; i++)
+		loop_turn(l, false);
+	g_assert_cmpuint(f.received, ==, before);
+	send_some(from, 100, 10);
+	channel_free(from);
+	for (unsigned i = 0; i < 10; i++)
+		loop_turn(l, false);
+	g_assert_false(f.closed);
+	channel_hold(to, false);
+	while (!f.closed)
+		loop_turn(l, true);
+	g_assert_cmpuint(f.received, ==, 110);
+	channel_free(to);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -213,5 +263,6 @@ int main(int argc, char **argv)
 			test_channel);
 	g_test_add_func("/channel/a slow reader is not flooded, and what left the sender arrives",
 			test_flood);
+	g_test_add_func("/channel/who is held hears nothing, and later everything", test_hold);
 	return g_test_run();
 }
