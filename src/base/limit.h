@@ -26,3 +26,8 @@
 #define LIMIT_RESCUE_PASSWORD  512          /* plain or hashed; what crypt(3) takes */
 #define LIMIT_DIALERS          16           /* [agent]dialers */
 #define LIMIT_CERTIFICATE      (16 * 1024)  /* of an agent, as PEM */
+#define LIMIT_MEDIA_RECORD     (64 * 1024)  /* what differs in the ISO of one boot */
+#define LIMIT_MEDIA_PATCHES    16
+#define LIMIT_MEDIA_NAME       255                 /* of a base ISO, below the http root */
+#define LIMIT_MEDIA_ISO        (512 * 1024 * 1024) /* a base ISO */
+#define LIMIT_MEDIA_CLIENTS    256                 /* connections of the boot host's nginx to inox-media */

@@ -9,12 +9,12 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "errors.h"
+#include "key_file.h"
 
-#define KEY_BYTES 32
+#define KEY_BYTES KEY_FILE_BYTES
 #define TAG_BYTES 16
 #define IV_BYTES  12 /* zero: each text has a key of its own */
 
@@ -42,49 +42,10 @@ static struct seal_key *key_from_private(const uint8_t bytes[static KEY_BYTES])
 	return k;
 }
 
-static bool read_key(int fd, const char *path, uint8_t bytes[static KEY_BYTES], GError **error)
-{
-	struct stat st;
-	uint8_t more;
-
-	if (fstat(fd, &st) < 0)
-		return inox_error_set_errno(error, errno, "look at '%s'", path);
-	if (st.st_mode & 077)
-		return inox_error_set(
-			error, INOX_ERROR_INVALID,
-			"The key file '%s' can be read by others (mode %03o); it must be 0600.",
-			path, st.st_mode & 0777u);
-	if (read(fd, bytes, KEY_BYTES) != KEY_BYTES || read(fd, &more, 1) != 0)
-		return inox_error_set(error, INOX_ERROR_INVALID,
-				      "'%s' is not a key file: it does not hold %d bytes.", path,
-				      KEY_BYTES);
-	return true;
-}
-
-static bool write_key(const char *path, const uint8_t bytes[static KEY_BYTES], GError **error)
-{
-	g_autofree char *temporary = g_strdup_printf("%s.%d.new", path, (int)getpid());
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return inox_error_set_errno(error, errno, "create '%s'", temporary);
-	bool ok = write(fd, bytes, KEY_BYTES) == KEY_BYTES && fsync(fd) == 0;
-	int saved = errno;
-
-	close(fd);
-	/* link() fails if another process was faster: its key stays. */
-	if (ok && link(temporary, path) < 0 && errno != EEXIST) {
-		ok = false;
-		saved = errno;
-	}
-	unlink(temporary);
-	return ok || inox_error_set_errno(error, saved, "write the key file '%s'", path);
-}
-
 struct seal_key *seal_key_read_fd(int fd, const char *name, GError **error)
 {
 	uint8_t bytes[KEY_BYTES];
-	struct seal_key *k = read_key(fd, name, bytes, error) ? key_from_private(bytes) : NULL;
+	struct seal_key *k = key_file_read_fd(fd, name, bytes, error) ? key_from_private(bytes) : NULL;
 
 	OPENSSL_cleanse(bytes, sizeof(bytes));
 	return k;
@@ -98,7 +59,7 @@ struct seal_key *seal_key_load_or_create(const char *path, GError **error)
 	if (fd < 0 && errno == ENOENT) {
 		if (RAND_bytes(bytes, sizeof(bytes)) != 1)
 			g_error("the random source failed");
-		bool written = write_key(path, bytes, error);
+		bool written = key_file_write_new(path, bytes, error);
 
 		OPENSSL_cleanse(bytes, sizeof(bytes));
 		if (!written)

@@ -19,6 +19,7 @@
 #include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -38,6 +39,7 @@
 #define SLOWEST_BODY        (64 * 1024) /* bytes per second; a slower sender is cut off */
 #define DRAIN_TIME          SPAN_SECONDS(2)
 #define ACCEPT_PAUSE        SPAN_MS(200)
+#define SOURCE_PIECE        (64 * 1024)
 
 struct http_server {
 	struct loop *l;
@@ -49,6 +51,14 @@ struct http_server {
 	struct loop_timer *accept_timer; /* armed while accepting pauses: no descriptors left */
 	GQueue connections;              /* of struct http_request */
 };
+
+static void end_source(struct http_request *rq)
+{
+	if (rq->source.destroy)
+		rq->source.destroy(rq->source.ctx);
+	rq->source = (struct http_body_source){.length = 0};
+	rq->sent = 0;
+}
 
 static void end_request(struct http_request *rq)
 {
@@ -68,6 +78,7 @@ static void close_connection(struct http_request *rq)
 	if (gone)
 		gone(rq->gone_ctx);
 	end_request(rq);
+	end_source(rq);
 	g_queue_unlink(&rq->server->connections, &rq->link);
 	loop_timer_free(rq->timer);
 	bufferevent_free(rq->bev);
@@ -105,12 +116,12 @@ static void append_date(struct evbuffer *out)
 	evbuffer_add_printf(out, "Date: %s\r\n", text);
 }
 
-void http_request_reply(struct http_request *rq, int status, const char *reason,
-			const char *content_type, const char *body, size_t length)
+/* Everything in front of the body. */
+static void add_head(struct http_request *rq, int status, const char *reason,
+		     const char *content_type, uint64_t length)
 {
 	struct evbuffer *out = bufferevent_get_output(rq->bev);
 	bool bodiless = status == 204 || status == 304;
-	bool head = rq->head.method && g_str_equal(rq->head.method, "HEAD");
 
 	g_assert(rq->stage == HTTP_STAGE_ANSWERING);
 	rq->close_after = rq->close_after || rq->unread_body;
@@ -120,18 +131,65 @@ void http_request_reply(struct http_request *rq, int status, const char *reason,
 		evbuffer_add_printf(out, "Content-Type: %s\r\n", content_type);
 	evbuffer_add_buffer(out, rq->extra_headers);
 	if (!bodiless)
-		evbuffer_add_printf(out, "Content-Length: %zu\r\n", body ? length : 0);
+		evbuffer_add_printf(out, "Content-Length: %" PRIu64 "\r\n", length);
 	if (rq->close_after)
 		evbuffer_add_printf(out, "Connection: close\r\n");
 	append_date(out);
 	if (rq->server->server_name)
 		evbuffer_add_printf(out, "Server: %s\r\n", rq->server->server_name);
 	evbuffer_add(out, "\r\n", 2);
-	if (body && !head && !bodiless)
-		evbuffer_add(out, body, length);
+}
+
+static void start_sending(struct http_request *rq)
+{
 	rq->stage = HTTP_STAGE_SENDING;
 	loop_timer_disarm(rq->timer); /* the buffered event's own write timeout watches progress */
 	end_request(rq);
+}
+
+static bool is_head(const struct http_request *rq)
+{
+	return rq->head.method && g_str_equal(rq->head.method, "HEAD");
+}
+
+void http_request_reply(struct http_request *rq, int status, const char *reason,
+			const char *content_type, const char *body, size_t length)
+{
+	bool bodiless = status == 204 || status == 304;
+
+	add_head(rq, status, reason, content_type, body ? length : 0);
+	if (body && !is_head(rq) && !bodiless)
+		evbuffer_add(bufferevent_get_output(rq->bev), body, length);
+	start_sending(rq);
+}
+
+void http_request_reply_from(struct http_request *rq, int status, const char *content_type,
+			     const struct http_body_source *source)
+{
+	bool head = is_head(rq);
+
+	add_head(rq, status, NULL, content_type, source->length);
+	rq->source = *source;
+	rq->sent = 0;
+	if (head || source->length == 0)
+		end_source(rq);
+	/* The first piece is read when the head has left: not in here, where the caller still has the request. */
+	start_sending(rq);
+}
+
+static void send_piece(struct http_request *rq)
+{
+	size_t length = (size_t)MIN(rq->source.length - rq->sent, (uint64_t)SOURCE_PIECE);
+	g_autofree uint8_t *piece = g_malloc(length);
+
+	if (!rq->source.read(rq->source.ctx, rq->sent, piece, length)) {
+		close_connection(rq);
+		return;
+	}
+	rq->sent += length;
+	if (rq->sent == rq->source.length)
+		end_source(rq);
+	evbuffer_add(bufferevent_get_output(rq->bev), piece, length);
 }
 
 /* An answer of the server itself, for a request that no handler sees. */
@@ -281,7 +339,9 @@ static void on_sent(struct bufferevent *bev, void *arg)
 	/* Called once without reason, too, when writing is enabled. */
 	if (rq->stage != HTTP_STAGE_SENDING || evbuffer_get_length(bufferevent_get_output(bev)) > 0)
 		return;
-	if (rq->close_after && rq->unread_body) {
+	if (rq->source.length > 0) {
+		send_piece(rq);
+	} else if (rq->close_after && rq->unread_body) {
 		start_drain(rq);
 	} else if (rq->close_after) {
 		close_connection(rq);

@@ -68,5 +68,19 @@ void http_request_add_header(struct http_request *rq, const char *name, const ch
 void http_request_reply(struct http_request *rq, int status, const char *reason,
 			const char *content_type, const char *body, size_t length);
 
+/* A body that is made while it is sent, of known length. */
+struct http_body_source {
+	uint64_t length;
+	/* Fills `buffer` with the `length` bytes from `offset` on.  False: they cannot be had, and the connection is cut
+	 * off, so that nobody takes what came before for the whole. */
+	bool (*read)(void *ctx, uint64_t offset, uint8_t *buffer, size_t length);
+	void *ctx;
+	GDestroyNotify destroy; /* of ctx; NULL: none */
+};
+/* As http_request_reply(), with the standard phrase.  `source` is copied; its ctx is given up in any case.  At most 64 KiB of it are
+ * in memory at a time. */
+void http_request_reply_from(struct http_request *rq, int status, const char *content_type,
+			     const struct http_body_source *source);
+
 typedef struct http_server http_server;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(http_server, http_server_free)

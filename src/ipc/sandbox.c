@@ -15,10 +15,11 @@
  * a table grows. */
 static const struct {
 	rlim_t files, memory;
-} limits[ROLE_COUNT] = {
+} limits[ROLE_PROGRAM_COUNT] = {
 	[ROLE_API] = {65536, RLIM_INFINITY}, [ROLE_CONDUCTOR] = {4096, RLIM_INFINITY},
 	[ROLE_DIALER] = {65536, 4 * GIB},    [ROLE_BMC] = {1024, 4 * GIB},
 	[ROLE_BOOT] = {1024, 4 * GIB},       [ROLE_CONNECTOR] = {16384, GIB},
+	[ROLE_MEDIA] = {1024, GIB},
 };
 
 static bool set_limit(int resource, rlim_t most, GError **error)

@@ -4,7 +4,7 @@
  * calls (seccomp), and by Landlock every file that is not named, TCP ports, and signals to other processes, as far as
  * the kernel has it.
  *
- * dialer, bmc and connector meet strangers: a call outside their list is the end of the process.  For the
+ * dialer, bmc, connector and inox-media meet strangers: a call outside their list is the end of the process.  For the
  * others it is EPERM: a library's new habit must not stop the conductor.  Either is reported.
  */
 #pragma once

@@ -22,7 +22,8 @@
 #define R_BMC       (1u << ROLE_BMC)
 #define R_BOOT      (1u << ROLE_BOOT)
 #define R_CONNECTOR (1u << ROLE_CONNECTOR)
-#define R_ALL       (R_API | R_CONDUCTOR | R_DIALER | R_BMC | R_BOOT | R_CONNECTOR)
+#define R_MEDIA     (1u << ROLE_MEDIA)
+#define R_ALL       (R_API | R_CONDUCTOR | R_DIALER | R_BMC | R_BOOT | R_CONNECTOR | R_MEDIA)
 #define R_STORE     (R_API | R_CONDUCTOR)
 #define R_FILES     (R_STORE | R_BOOT)
 #define R_THREADS   (R_API | R_BMC | R_BOOT)
@@ -67,16 +68,16 @@ static const struct call plain_table[] = {
 	/* The boot host may have a name: DNS. */
 	{SCMP_SYS(bind), R_BOOT}, {SCMP_SYS(sendmmsg), R_BOOT}, {SCMP_SYS(recvmmsg), R_BOOT},
 	{SCMP_SYS(uname), R_BOOT}, {SCMP_SYS(sysinfo), R_BOOT}, {SCMP_SYS(dup), R_BOOT},
-	/* The API. */
-	{SCMP_SYS(accept4), R_API}, {SCMP_SYS(accept), R_API},
-	/* Database and boot folder: which files, Landlock says. */
-	{SCMP_SYS(openat), R_FILES}, {SCMP_SYS(open), R_FILES}, {SCMP_SYS(newfstatat), R_FILES},
+	/* Servers. */
+	{SCMP_SYS(accept4), R_API | R_MEDIA}, {SCMP_SYS(accept), R_API | R_MEDIA},
+	/* Database, boot folder, media: which files, Landlock says. */
+	{SCMP_SYS(openat), R_FILES | R_MEDIA}, {SCMP_SYS(open), R_FILES}, {SCMP_SYS(newfstatat), R_FILES | R_MEDIA},
 	{SCMP_SYS(stat), R_FILES}, {SCMP_SYS(lstat), R_FILES}, {SCMP_SYS(statx), R_FILES},
 	{SCMP_SYS(access), R_FILES}, {SCMP_SYS(faccessat), R_FILES}, {SCMP_SYS(faccessat2), R_FILES},
 	{SCMP_SYS(readlink), R_FILES}, {SCMP_SYS(readlinkat), R_FILES}, {SCMP_SYS(getcwd), R_FILES},
 	{SCMP_SYS(getdents64), R_FILES}, {SCMP_SYS(lseek), R_FILES}, {SCMP_SYS(statfs), R_FILES},
 	{SCMP_SYS(fstatfs), R_FILES}, {SCMP_SYS(fadvise64), R_FILES}, {SCMP_SYS(umask), R_FILES},
-	{SCMP_SYS(pread64), R_FILES}, {SCMP_SYS(pwrite64), R_FILES}, {SCMP_SYS(pwritev), R_FILES},
+	{SCMP_SYS(pread64), R_FILES | R_MEDIA}, {SCMP_SYS(pwrite64), R_FILES}, {SCMP_SYS(pwritev), R_FILES},
 	{SCMP_SYS(ftruncate), R_FILES}, {SCMP_SYS(fallocate), R_FILES}, {SCMP_SYS(fsync), R_FILES},
 	{SCMP_SYS(fdatasync), R_FILES}, {SCMP_SYS(msync), R_FILES}, {SCMP_SYS(flock), R_FILES},
 	{SCMP_SYS(unlink), R_FILES}, {SCMP_SYS(unlinkat), R_FILES}, {SCMP_SYS(rename), R_FILES},
@@ -108,7 +109,7 @@ static const struct conditional {
 	{SCMP_SYS(mmap), R_BOOT, 0, {{0}}},
 	{SCMP_SYS(mprotect), R_BOOT, 0, {{0}}},
 	/* Sent to whom the socket is connected to.  MSG_FASTOPEN is a connect(). */
-	{SCMP_SYS(sendto), R_DIALER | R_BMC | R_CONNECTOR, 2, {WITHOUT(3, MSG_FASTOPEN), WITH(4, EQ, 0)}},
+	{SCMP_SYS(sendto), R_DIALER | R_BMC | R_CONNECTOR | R_MEDIA, 2, {WITHOUT(3, MSG_FASTOPEN), WITH(4, EQ, 0)}},
 	{SCMP_SYS(sendto), R_FILES, 1, {WITHOUT(3, MSG_FASTOPEN)}},
 	{SCMP_SYS(sendmsg), R_ALL, 1, {WITHOUT(2, MSG_FASTOPEN)}},
 	{SCMP_SYS(setsockopt), R_ALL & ~R_DIALER, 2, {WITH(1, EQ, IPPROTO_TCP), WITH(2, EQ, TCP_NODELAY)}},

@@ -9,7 +9,8 @@
 #include "sandbox.h"
 #include "sanitized.h"
 
-#define STRANGERS ((1u << ROLE_DIALER) | (1u << ROLE_BMC) | (1u << ROLE_CONNECTOR))
+#define STRANGERS \
+	((1u << ROLE_DIALER) | (1u << ROLE_BMC) | (1u << ROLE_CONNECTOR) | (1u << ROLE_MEDIA))
 
 bool sandbox_restrict_files(const struct sandbox_options *o, bool *ret_landlock, GError **error);
 bool sandbox_restrict_calls(const struct sandbox_options *o, GError **error);
