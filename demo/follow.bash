@@ -4,7 +4,7 @@
 
 boot_script() {
 	case $boot in
-	media) grep -ah '^append inox-node=' "$boot_host"/root/http/once/*/boot.iso ;;
+	media) grep -ah '^append inox-node=' "$boot_host"/root/http/once/*/boot.media ;;
 	*) cat "$boot_host/root/http/boot/$dashed_mac"/*.ipxe ;;
 	esac
 }

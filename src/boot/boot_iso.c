@@ -1,12 +1,13 @@
 #include "boot_iso.h"
 
+#include <openssl/evp.h>
 #include <string.h>
 
 #include "cpio.h"
 #include "errors.h"
 #include "script.h"
 
-#define SECTOR             2048
+#define SECTOR             BOOT_ISO_SECTOR
 #define MARK               "inox-place "
 
 #define DESCRIPTOR_PRIMARY 1
@@ -25,6 +26,11 @@ static const struct {
 #define BOOT_ISO_ROW(constant, name, size) [constant] = {(name), (size)},
 	BOOT_ISO_PLACE_LIST(BOOT_ISO_ROW)
 #undef BOOT_ISO_ROW
+};
+
+struct filling {
+	const struct boot_iso_base *base;
+	struct boot_iso_fill fill;
 };
 
 char *boot_iso_arguments(const char *arguments, struct mac interface,
@@ -105,9 +111,20 @@ static char *print_loader(enum boot_iso_place p, const char *arguments)
 			       arguments);
 }
 
+static void add_piece(struct boot_iso_fill *f, uint64_t offset, char *bytes, size_t length)
+{
+	unsigned at = f->count++;
+
+	for (; at > 0 && f->pieces[at - 1].offset > offset; at--)
+		f->pieces[at] = f->pieces[at - 1];
+	f->pieces[at].offset = offset;
+	f->pieces[at].length = length;
+	f->pieces[at].bytes = bytes;
+}
+
 /* As large as the place: a reader that comes by the file's size reads no rest of the mark. */
-static bool set_place(struct boot_iso_fill *f, enum boot_iso_place p, const char *bytes,
-		      size_t length, char fill, GError **error)
+static bool set_place(struct filling *f, enum boot_iso_place p, const char *bytes, size_t length,
+		      char fill, GError **error)
 {
 	size_t size = places[p].size;
 
@@ -115,14 +132,15 @@ static bool set_place(struct boot_iso_fill *f, enum boot_iso_place p, const char
 		return inox_error_set(error, INOX_ERROR_LIMIT,
 				      "%zu bytes do not fit into the place '%s' of the ISO", length,
 				      places[p].name);
-	f->places[p].length = size;
-	f->places[p].bytes = g_malloc(size);
-	memset(f->places[p].bytes, fill, size);
-	memcpy(f->places[p].bytes, bytes, length);
+	char *content = g_malloc(size);
+
+	memset(content, fill, size);
+	memcpy(content, bytes, length);
+	add_piece(&f->fill, f->base->offsets[p], content, size);
 	return true;
 }
 
-static bool set_loader(struct boot_iso_fill *f, enum boot_iso_place p, const char *arguments,
+static bool set_loader(struct filling *f, enum boot_iso_place p, const char *arguments,
 		       GError **error)
 {
 	char *text = print_loader(p, arguments);
@@ -133,7 +151,7 @@ static bool set_loader(struct boot_iso_fill *f, enum boot_iso_place p, const cha
 }
 
 /* The kernel passes over zeroes between two archives, and where one could be. */
-static bool set_node(struct boot_iso_fill *f, const struct boot_iso_boot *boot, GError **error)
+static bool set_node(struct filling *f, const struct boot_iso_boot *boot, GError **error)
 {
 	if (!boot->token)
 		return set_place(f, PLACE_NODE, "", 0, '\0', error);
@@ -145,7 +163,7 @@ static bool set_node(struct boot_iso_fill *f, const struct boot_iso_boot *boot, 
 	return good;
 }
 
-static bool set_agent(struct boot_iso_fill *f, const struct secret *token, GError **error)
+static bool set_agent(struct filling *f, const struct secret *token, GError **error)
 {
 	char *text = token ? cpio_print_conf(token) : g_strdup("");
 	bool good = set_place(f, PLACE_AGENT, text, strlen(text), '\n', error);
@@ -154,22 +172,22 @@ static bool set_agent(struct boot_iso_fill *f, const struct secret *token, GErro
 	return good;
 }
 
-static bool set_network(struct boot_iso_fill *f, uint64_t offset, const char *json, GError **error)
+static bool set_network(struct filling *f, const char *json, GError **error)
 {
 	const char *text = json && *json ? json : "{}";
-
 	/* Before sector 16 there is no file. */
-	if (offset == 0 && text == json)
+	bool there = f->base->offsets[PLACE_NETWORK] > 0;
+
+	if (!there && text == json)
 		return inox_error_set(
 			error, INOX_ERROR_INVALID,
 			"the node has network_data, and the ramdisk's ISO has no place "
 			"for them: make it anew with inox-ramdisk --iso");
-	return offset == 0 || set_place(f, PLACE_NETWORK, text, strlen(text), '\n', error);
+	return !there || set_place(f, PLACE_NETWORK, text, strlen(text), '\n', error);
 }
 
 /* A descriptor with another label and publisher; in Joliet's they are big-endian UCS-2. */
-static void set_descriptor(struct boot_iso_fill *f, unsigned piece, const uint8_t *sector,
-			   uint64_t offset, const char *publisher)
+static char *print_descriptor(const uint8_t sector[static SECTOR], const char *publisher)
 {
 	const struct {
 		size_t at, size;
@@ -187,55 +205,62 @@ static void set_descriptor(struct boot_iso_fill *f, unsigned piece, const uint8_
 				*to++ = '\0';
 			*to = c < strlen(fields[i].text) ? fields[i].text[c] : ' ';
 		}
-	f->places[piece].offset = offset;
-	f->places[piece].length = SECTOR;
-	f->places[piece].bytes = bytes;
+	return bytes;
 }
 
 /* Sector 16 is the first descriptor of an ISO 9660 volume; what has none is nothing that was checked to be
- * one, and stays as it is. */
-static void set_label(struct boot_iso_fill *f, const uint8_t *iso, size_t length,
-		      const char *publisher)
+ * one, and keeps its label. */
+static void find_descriptors(const uint8_t *iso, size_t length, struct boot_iso_base *b)
 {
-	unsigned piece = BOOT_ISO_PLACES;
-
-	for (size_t at = 16 * SECTOR; at + SECTOR <= length && piece < BOOT_ISO_PIECES;
-	     at += SECTOR) {
+	for (size_t at = 16 * SECTOR;
+	     at + SECTOR <= length && b->descriptor_count < BOOT_ISO_DESCRIPTORS; at += SECTOR) {
 		uint8_t type = iso[at];
 
 		if (memcmp(iso + at + 1, "CD001", 5) != 0 || type == DESCRIPTOR_LAST)
 			return;
-		if (type == DESCRIPTOR_PRIMARY || type == DESCRIPTOR_JOLIET)
-			set_descriptor(f, piece++, iso + at, at, publisher);
+		if (type != DESCRIPTOR_PRIMARY && type != DESCRIPTOR_JOLIET)
+			continue;
+		b->descriptors[b->descriptor_count].offset = at;
+		memcpy(b->descriptors[b->descriptor_count++].sector, iso + at, SECTOR);
 	}
 }
 
-bool boot_iso_fill(const uint8_t *iso, size_t length, const struct boot_iso_boot *boot,
+bool boot_iso_survey(const uint8_t *iso, size_t length, struct boot_iso_base *ret, GError **error)
+{
+	struct boot_iso_base b = {.size = length};
+
+	if (!find_places(iso, length, b.offsets, error))
+		return false;
+	find_descriptors(iso, length, &b);
+	if (EVP_Digest(iso, length, b.digest, NULL, EVP_sha256(), NULL) != 1)
+		return inox_error_set(error, INOX_ERROR_UNSUPPORTED, "SHA-256 is not available");
+	*ret = b;
+	return true;
+}
+
+bool boot_iso_fill(const struct boot_iso_base *base, const struct boot_iso_boot *boot,
 		   struct boot_iso_fill *ret, GError **error)
 {
-	g_auto(boot_iso_fill_t) f = {0};
-	uint64_t offsets[BOOT_ISO_PLACES] = {0};
+	struct filling f = {.base = base};
 
-	if (!find_places(iso, length, offsets, error) ||
-	    !set_loader(&f, PLACE_ISOLINUX, boot->arguments, error) ||
+	if (!set_loader(&f, PLACE_ISOLINUX, boot->arguments, error) ||
 	    !set_loader(&f, PLACE_GRUB, boot->arguments, error) || !set_node(&f, boot, error) ||
-	    !set_agent(&f, boot->token, error) ||
-	    !set_network(&f, offsets[PLACE_NETWORK], boot->network_data, error))
+	    !set_agent(&f, boot->token, error) || !set_network(&f, boot->network_data, error)) {
+		boot_iso_fill_clear(&f.fill);
 		return false;
-	if (boot->publisher)
-		set_label(&f, iso, length, boot->publisher);
-	for (unsigned p = 0; p < BOOT_ISO_PLACES; p++)
-		f.places[p].offset = offsets[p];
-	*ret = f;
-	f = (struct boot_iso_fill){0};
+	}
+	for (unsigned i = 0; boot->publisher && i < base->descriptor_count; i++)
+		add_piece(&f.fill, base->descriptors[i].offset,
+			  print_descriptor(base->descriptors[i].sector, boot->publisher), SECTOR);
+	*ret = f.fill;
 	return true;
 }
 
 void boot_iso_fill_clear(struct boot_iso_fill *f)
 {
-	for (unsigned p = 0; p < BOOT_ISO_PIECES; p++) {
-		if (f->places[p].bytes)
-			explicit_bzero(f->places[p].bytes, f->places[p].length);
-		g_clear_pointer(&f->places[p].bytes, g_free);
+	for (unsigned p = 0; p < f->count; p++) {
+		explicit_bzero(f->pieces[p].bytes, f->pieces[p].length);
+		g_free(f->pieces[p].bytes);
 	}
+	f->count = 0;
 }

@@ -12,9 +12,8 @@
 #include <stdint.h>
 
 #include "identity.h"
+#include "media_record.h"
 #include "secret.h"
-
-#define BOOT_ISO_LIMIT (512 * 1024 * 1024)
 
 /* Constant, name, size: as in tools/ramdisk/inox-ramdisk. */
 #define BOOT_ISO_PLACE_LIST(X)                                             \
@@ -31,16 +30,32 @@ enum boot_iso_place {
 		BOOT_ISO_PLACES
 };
 
-/* The places, and the two descriptors of the volume, which hold its label (ECMA-119 8.4, and Joliet's). */
-#define BOOT_ISO_PIECES (BOOT_ISO_PLACES + 2)
+#define BOOT_ISO_SECTOR 2048
 
-/* What goes where; holds the token, so that it is wiped when it is cleared.  Length 0: nothing. */
+/* The descriptors of the volume that hold its label (ECMA-119 8.4, and Joliet's). */
+#define BOOT_ISO_DESCRIPTORS 2
+#define BOOT_ISO_PIECES      (BOOT_ISO_PLACES + BOOT_ISO_DESCRIPTORS)
+
+/* What has to be known of an ISO to fill its places in. */
+struct boot_iso_base {
+	uint64_t size;
+	uint8_t digest[MEDIA_DIGEST_BYTES];
+	uint64_t offsets[BOOT_ISO_PLACES]; /* 0: it lacks the place */
+	unsigned descriptor_count;
+	struct {
+		uint64_t offset;
+		uint8_t sector[BOOT_ISO_SECTOR];
+	} descriptors[BOOT_ISO_DESCRIPTORS];
+};
+
+/* What goes where, in the order of the offsets; holds the token, so that it is wiped when it is cleared. */
 struct boot_iso_fill {
+	unsigned count;
 	struct {
 		uint64_t offset;
 		size_t length;
 		char *bytes;
-	} places[BOOT_ISO_PIECES];
+	} pieces[BOOT_ISO_PIECES];
 };
 
 /* How the machine gets its address. */
@@ -66,12 +81,15 @@ struct boot_iso_boot {
 	const char *publisher;      /* of the volume, with network_data for a stock ramdisk */
 };
 
-/* Finds the places and makes what goes into them.  `iso` is only looked at.  Fills *ret on success only;
- * the caller clears it.  INVALID if it is no ISO with these places.
+/* Finds the places.  INVALID if it is no ISO with these places. */
+bool boot_iso_survey(const uint8_t *iso, size_t length, struct boot_iso_base *ret,
+		     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Makes what goes into the places.  Fills *ret on success only; the caller clears it.  Errors: LIMIT, INVALID.
  *
  * A stock ramdisk reads network_data.json of a volume labelled "config-2" whose publisher is what the kernel
  * argument ir_pub_id names (agent-protocol 5.5), so the label and publisher of such an ISO are changed. */
-bool boot_iso_fill(const uint8_t *iso, size_t length, const struct boot_iso_boot *boot,
+bool boot_iso_fill(const struct boot_iso_base *base, const struct boot_iso_boot *boot,
 		   struct boot_iso_fill *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void boot_iso_fill_clear(struct boot_iso_fill *f);
 

@@ -6,6 +6,7 @@
 #include "boot_iso.h"
 #include "cpio.h"
 #include "errors.h"
+#include "media_ticket.h"
 #include "plain.h"
 
 struct interfaces {
@@ -168,24 +169,49 @@ static bool publish_reservations(const struct shelf *s, const struct interfaces 
 	return !address || put_reservation(s, interfaces->mac[0], address, error);
 }
 
+/* What inox-media makes the ISO from. */
+static bool put_record(const struct shelf *s, const struct script_site *site,
+		       const struct message_boot_publish *m, const struct boot_iso_base *base,
+		       const struct boot_iso_fill *fill, GError **error)
+{
+	g_autofree char *name = g_strdup_printf("http/once/%s/" MEDIA_RECORD_FILE, m->path);
+	struct media_record r = {.node = m->node, .size = base->size, .count = fill->count};
+	size_t length = 0;
+
+	if (g_strlcpy(r.base, site->iso, sizeof(r.base)) >= sizeof(r.base))
+		return inox_error_set(error, INOX_ERROR_LIMIT,
+				      "the name of the ramdisk's ISO is longer than %d bytes",
+				      LIMIT_MEDIA_NAME);
+	memcpy(r.digest, base->digest, sizeof(r.digest));
+	for (unsigned i = 0; i < fill->count; i++)
+		r.patches[i] = (struct media_patch){fill->pieces[i].offset, fill->pieces[i].length,
+						    (const uint8_t *)fill->pieces[i].bytes};
+	char *bytes = (char *)media_record_print(&r, &length, error);
+
+	if (!bytes) {
+		g_prefix_error(error, "the boot's ISO: ");
+		return false;
+	}
+	bool good = shelf_put(s, name, "the boot's ISO", bytes, length, error);
+
+	explicit_bzero(bytes, length);
+	g_free(bytes);
+	return good;
+}
+
 /* The ISO; and a reservation, unless the address is written into it. */
 static bool publish_media(const struct shelf *s, const struct script_site *site,
 			  const struct message_boot_publish *m, const struct boot_iso_boot *boot,
 			  const struct interfaces *interfaces, const char *address, bool fixed,
 			  GError **error)
 {
-	g_autofree char *base = g_strconcat("http/", site->iso, NULL);
-	g_autofree char *name = g_strdup_printf("http/once/%s/boot.iso", m->path);
+	g_autofree char *name = g_strconcat("http/", site->iso, NULL);
 	g_auto(boot_iso_fill_t) fill = {0};
-	g_autoptr(GBytes) iso = shelf_load(s, base, "the ramdisk's ISO", BOOT_ISO_LIMIT, error);
+	struct boot_iso_base base;
 
-	if (!iso)
-		return false;
-	gsize length;
-	const uint8_t *bytes = g_bytes_get_data(iso, &length);
-
-	return boot_iso_fill(bytes, length, boot, &fill, error) &&
-	       shelf_put_filled(s, name, "the boot's ISO", base, iso, &fill, error) &&
+	return shelf_survey(s, name, "the ramdisk's ISO", &base, error) &&
+	       boot_iso_fill(&base, boot, &fill, error) &&
+	       put_record(s, site, m, &base, &fill, error) &&
 	       (fixed || publish_reservations(s, interfaces, address, error));
 }
 
@@ -262,7 +288,12 @@ static bool check_publish(const struct message_boot_publish *m, GError **error)
 	if (m->transport > TRANSPORT_HTTP)
 		return inox_error_set(error, INOX_ERROR_INVALID, "%u is no agent transport",
 				      m->transport);
-	return (!m->token && !m->media) || check_path(m->path, error);
+	if (m->media && !media_path_is_valid(m->path))
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"the path of a boot from virtual media has no time until which "
+			"it counts: it was made by an older version; begin again");
+	return !m->token || check_path(m->path, error);
 }
 
 bool delivery_publish(const struct shelf *s, const struct script_site *site,

@@ -6,11 +6,10 @@
 struct shelf_backend {
 	bool (*put)(const struct shelf *s, const char *name, const char *what, const char *bytes,
 		    size_t length, GError **error);
-	GBytes *(*load)(const struct shelf *s, const char *name, const char *what, size_t limit,
-			GError **error);
-	bool (*put_filled)(const struct shelf *s, const char *name, const char *what,
-			   const char *base, GBytes *bytes, const struct boot_iso_fill *fill,
-			   GError **error);
+	/* Reads a file, unless its tag is still `known` (NULL: none), which leaves NULL in *ret_bytes.  *ret_tag may be NULL,
+	 * when there is none. */
+	bool (*load)(const struct shelf *s, const char *name, const char *what, const char *known,
+		     char **ret_tag, GBytes **ret_bytes, GError **error);
 	bool (*remove_folder)(const struct shelf *s, const char *name, const char *what,
 			      GError **error);
 };
@@ -20,8 +19,16 @@ struct shelf {
 	int root_fd;                                 /* local */
 	char *url;                                   /* DAV; without a slash at its end */
 	char *ca_file, *certificate_file, *key_file; /* NULL: none */
+	struct surveys *surveys;
 };
 
+/* Those of ISOs that were read, by name; threads share them. */
+struct surveys *surveys_new(void);
+void surveys_free(struct surveys *s);
+
 extern const struct shelf_backend shelf_local, shelf_dav;
+
+/* UNSUPPORTED if there is no boot host. */
+bool shelf_check_there(const struct shelf *s, GError **error);
 
 bool shelf_local_open(struct shelf *s, const char *root, GError **error);

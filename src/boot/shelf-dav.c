@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "errors.h"
+#include "limit.h"
 #include "shelf-backend.h"
 #include "web.h"
 
@@ -80,79 +81,35 @@ static bool dav_put(const struct shelf *s, const char *name, const char *what, c
 	       check_status(status, "PUT", what, error);
 }
 
-/* What was loaded last, with its ETag: the same few bytes are asked for with every boot. */
-static struct {
-	GMutex mutex;
-	char *name, *etag;
-	GBytes *bytes;
-} loaded;
-
-static GBytes *remembered(const char *name, char **ret_etag)
+/* nginx's ETag is size and time in seconds: one of this very second may be the next content's, too. */
+static char *lasting_etag(const struct web_reply *reply)
 {
-	GBytes *bytes = NULL;
+	const char *date = g_hash_table_lookup(reply->headers, "date");
+	const char *modified = g_hash_table_lookup(reply->headers, "last-modified");
 
-	g_mutex_lock(&loaded.mutex);
-	if (g_strcmp0(loaded.name, name) == 0) {
-		bytes = g_bytes_ref(loaded.bytes);
-		*ret_etag = g_strdup(loaded.etag);
-	}
-	g_mutex_unlock(&loaded.mutex);
-	return bytes;
+	return g_strcmp0(date, modified) == 0
+		       ? NULL
+		       : g_strdup(g_hash_table_lookup(reply->headers, "etag"));
 }
 
-static void remember(const char *name, const char *etag, GBytes *bytes)
+static bool dav_load(const struct shelf *s, const char *name, const char *what, const char *known,
+		     char **ret_tag, GBytes **ret_bytes, GError **error)
 {
-	g_mutex_lock(&loaded.mutex);
-	g_clear_pointer(&loaded.bytes, g_bytes_unref);
-	g_free(loaded.name);
-	g_free(loaded.etag);
-	loaded.name = etag ? g_strdup(name) : NULL;
-	loaded.etag = g_strdup(etag);
-	loaded.bytes = etag ? g_bytes_ref(bytes) : NULL;
-	g_mutex_unlock(&loaded.mutex);
-}
-
-static GBytes *dav_load(const struct shelf *s, const char *name, const char *what, size_t limit,
-			GError **error)
-{
-	g_autofree char *etag = NULL;
-	g_autoptr(GBytes) bytes = remembered(name, &etag);
-	g_autofree char *match = etag ? g_strconcat("If-None-Match: ", etag, NULL) : NULL;
+	g_autofree char *match = known ? g_strconcat("If-None-Match: ", known, NULL) : NULL;
 	const char *headers[] = {match, NULL};
-	struct web_call c = {.method = "GET", .headers = headers, .reply_limit = limit};
+	struct web_call c = {.method = "GET", .headers = headers, .reply_limit = LIMIT_MEDIA_ISO};
 	g_auto(web_reply) reply = {0};
 
 	if (!exchange(s, &c, name, &reply, error))
-		return NULL;
-	if (reply.status == 304 && bytes)
-		return g_steal_pointer(&bytes);
-	if (reply.status != 200) {
-		check_status(reply.status, "GET", what, error);
-		return NULL;
-	}
-	g_clear_pointer(&bytes, g_bytes_unref);
-	bytes = g_bytes_new_take(g_steal_pointer(&reply.body), reply.length);
-	remember(name, g_hash_table_lookup(reply.headers, "etag"), bytes);
-	return g_steal_pointer(&bytes);
-}
-
-static bool dav_put_filled(const struct shelf *s, const char *name, const char *what,
-			   const char *base, GBytes *bytes, const struct boot_iso_fill *fill,
-			   GError **error)
-{
-	gsize length;
-	const char *data = g_bytes_get_data(bytes, &length);
-	g_autofree char *copy = g_memdup2(data, length);
-
-	(void)base; /* nginx's PUT takes whole files */
-	for (unsigned p = 0; p < BOOT_ISO_PIECES; p++)
-		memcpy(copy + fill->places[p].offset, fill->places[p].bytes,
-		       fill->places[p].length);
-	bool good = dav_put(s, name, what, copy, length, error);
-
-	for (unsigned p = 0; p < BOOT_ISO_PIECES; p++)
-		explicit_bzero(copy + fill->places[p].offset, fill->places[p].length);
-	return good;
+		return false;
+	*ret_bytes = NULL;
+	if (reply.status == 304 && known)
+		return true;
+	if (reply.status != 200)
+		return check_status(reply.status, "GET", what, error);
+	*ret_tag = lasting_etag(&reply);
+	*ret_bytes = g_bytes_new_take(g_steal_pointer(&reply.body), reply.length);
+	return true;
 }
 
 /* nginx takes a folder away, with what is in it, when its name ends in a slash. */
@@ -172,6 +129,5 @@ static bool dav_remove_folder(const struct shelf *s, const char *name, const cha
 const struct shelf_backend shelf_dav = {
 	.put = dav_put,
 	.load = dav_load,
-	.put_filled = dav_put_filled,
 	.remove_folder = dav_remove_folder,
 };

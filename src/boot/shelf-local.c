@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "errors.h"
+#include "limit.h"
 #include "shelf-backend.h"
 
 /* What nodes read goes to the group of the HTTP server, which the folders hand down (setgid), and to
@@ -70,89 +71,19 @@ static bool write_all(int fd, const char *bytes, size_t length)
 	return true;
 }
 
-struct content {
-	const char *bytes;
-	size_t length;
-	const char *base;                 /* name of the file that has the same bytes; NULL: none */
-	const struct boot_iso_fill *fill; /* NULL: none */
-};
-
-/* The file was replaced since its bytes were read if it differs where the places are. */
-static bool has_the_places(int fd, const struct content *c)
-{
-	for (unsigned p = 0; p < BOOT_ISO_PIECES; p++) {
-		uint64_t offset = c->fill->places[p].offset;
-		size_t length = c->fill->places[p].length;
-		g_autofree char *there = g_malloc(length + 1);
-
-		if (length > 0 && (pread(fd, there, length, (off_t)offset) != (ssize_t)length ||
-				   memcmp(there, c->bytes + offset, length) != 0))
-			return false;
-	}
-	return true;
-}
-
-static bool copy_file(int from, int to, const struct content *c)
-{
-	struct stat st;
-	size_t left = c->length;
-
-	if (fstat(from, &st) < 0 || (uint64_t)st.st_size != c->length)
-		return false;
-	while (left > 0) {
-		ssize_t n = copy_file_range(from, NULL, to, NULL, left, 0);
-
-		if (n <= 0)
-			return false;
-		left -= (size_t)n;
-	}
-	return has_the_places(to, c);
-}
-
-/* A copy by the kernel: on file systems that can, the two files share their blocks.  False if there is none,
- * and `to` is as empty as it was. */
-static bool share_base(int root, int to, const struct content *c)
-{
-	const char *leaf;
-	int folder = c->base ? open_parent(root, c->base, false, &leaf) : -1;
-	int from = folder < 0 ? -1 : openat(folder, leaf, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	bool shared = from >= 0 && copy_file(from, to, c);
-
-	if (from >= 0)
-		close(from);
-	if (folder >= 0)
-		close(folder);
-	if (!shared && (ftruncate(to, 0) != 0 || lseek(to, 0, SEEK_SET) != 0))
-		return false;
-	return shared;
-}
-
-static bool write_content(int root, int fd, const struct content *c)
-{
-	if (!share_base(root, fd, c) && !write_all(fd, c->bytes, c->length))
-		return false;
-	for (unsigned p = 0; c->fill && p < BOOT_ISO_PIECES; p++)
-		if (lseek(fd, (off_t)c->fill->places[p].offset, SEEK_SET) < 0 ||
-		    !write_all(fd, c->fill->places[p].bytes, c->fill->places[p].length))
-			return false;
-	return true;
-}
-
 /* Written beside its place, under a name that dnsmasq and nginx pass over (it begins with a dot), then
  * moved there. */
-static bool put_in(int root, int folder, const char *leaf, mode_t mode,
-		   const struct content *content)
+static bool put_in(int folder, const char *leaf, mode_t mode, const char *bytes, size_t length)
 {
 	g_autofree char *new_leaf = g_strconcat(".", leaf, ".new", NULL);
 
 	(void)unlinkat(folder, new_leaf, 0);
-	int fd = openat(folder, new_leaf, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	int fd = openat(folder, new_leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			mode);
 
 	if (fd < 0)
 		return false;
-	bool written = write_content(root, fd, content) && fchmod(fd, mode) == 0;
-
-	if (!written) {
+	if (!write_all(fd, bytes, length) || fchmod(fd, mode) < 0) {
 		int saved = errno;
 
 		close(fd);
@@ -164,14 +95,14 @@ static bool put_in(int root, int folder, const char *leaf, mode_t mode,
 	       sync_folder(folder);
 }
 
-static bool put_content(const struct shelf *s, const char *name, const char *what,
-			const struct content *content, GError **error)
+static bool local_put(const struct shelf *s, const char *name, const char *what, const char *bytes,
+		      size_t length, GError **error)
 {
 	const char *leaf;
 	int folder = open_parent(s->root_fd, name, true, &leaf);
 	mode_t mode = g_str_has_prefix(name, PUBLIC_FIRST) ? MODE_PUBLIC : MODE_FILE;
 
-	if (folder < 0 || !put_in(s->root_fd, folder, leaf, mode, content)) {
+	if (folder < 0 || !put_in(folder, leaf, mode, bytes, length)) {
 		int saved = errno;
 
 		if (folder >= 0)
@@ -182,42 +113,14 @@ static bool put_content(const struct shelf *s, const char *name, const char *wha
 	return true;
 }
 
-static bool local_put(const struct shelf *s, const char *name, const char *what, const char *bytes,
-		      size_t length, GError **error)
-{
-	const struct content content = {.bytes = bytes, .length = length};
-
-	return put_content(s, name, what, &content, error);
-}
-
-static bool local_put_filled(const struct shelf *s, const char *name, const char *what,
-			     const char *base, GBytes *bytes, const struct boot_iso_fill *fill,
-			     GError **error)
-{
-	gsize length;
-	const char *data = g_bytes_get_data(bytes, &length);
-	const struct content content = {
-		.bytes = data, .length = length, .base = base, .fill = fill};
-
-	return put_content(s, name, what, &content, error);
-}
-
 /* Read, not mapped: a file that shrinks meanwhile must not end the process. */
-static char *read_all(int fd, size_t limit, size_t *ret_length)
+static char *read_all(int fd, size_t size, size_t *ret_length)
 {
-	struct stat st;
 	size_t length = 0;
+	g_autofree char *bytes = g_malloc(size + 1);
 
-	if (fstat(fd, &st) < 0)
-		return NULL;
-	if (!S_ISREG(st.st_mode) || st.st_size < 0 || (uint64_t)st.st_size > limit) {
-		errno = EFBIG;
-		return NULL;
-	}
-	g_autofree char *bytes = g_malloc((gsize)st.st_size + 1);
-
-	while (length < (size_t)st.st_size) {
-		ssize_t n = read(fd, bytes + length, (size_t)st.st_size - length);
+	while (length < size) {
+		ssize_t n = read(fd, bytes + length, size - length);
 
 		if (n == 0)
 			break;
@@ -229,24 +132,55 @@ static char *read_all(int fd, size_t limit, size_t *ret_length)
 	return g_steal_pointer(&bytes);
 }
 
-static GBytes *local_load(const struct shelf *s, const char *name, const char *what, size_t limit,
-			  GError **error)
+/* Another file, or one that was written to, has another tag. */
+static char *print_tag(const struct stat *st)
+{
+	return g_strdup_printf("%ju-%ju-%jd-%jd.%09ld-%jd.%09ld", (uintmax_t)st->st_dev,
+			       (uintmax_t)st->st_ino, (intmax_t)st->st_size,
+			       (intmax_t)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+			       (intmax_t)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+}
+
+/* False with errno. */
+static bool load_fd(int fd, const char *known, char **ret_tag, GBytes **ret_bytes)
+{
+	struct stat st;
+	size_t length = 0;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	if (!S_ISREG(st.st_mode) || st.st_size < 0 || st.st_size > LIMIT_MEDIA_ISO) {
+		errno = EFBIG;
+		return false;
+	}
+	g_autofree char *tag = print_tag(&st);
+
+	*ret_bytes = NULL;
+	if (g_strcmp0(tag, known) == 0)
+		return true;
+	char *bytes = read_all(fd, (size_t)st.st_size, &length);
+
+	if (!bytes)
+		return false;
+	*ret_tag = g_steal_pointer(&tag);
+	*ret_bytes = g_bytes_new_take(bytes, length);
+	return true;
+}
+
+static bool local_load(const struct shelf *s, const char *name, const char *what, const char *known,
+		       char **ret_tag, GBytes **ret_bytes, GError **error)
 {
 	const char *leaf;
-	size_t length = 0;
 	int folder = open_parent(s->root_fd, name, false, &leaf);
 	int fd = folder < 0 ? -1 : openat(folder, leaf, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	char *bytes = fd < 0 ? NULL : read_all(fd, limit, &length);
+	bool good = fd >= 0 && load_fd(fd, known, ret_tag, ret_bytes);
 	int saved = errno;
 
 	if (fd >= 0)
 		close(fd);
 	if (folder >= 0)
 		close(folder);
-	if (bytes)
-		return g_bytes_new_take(bytes, length);
-	inox_error_set_errno(error, saved, "boot host: read %s", what);
-	return NULL;
+	return good || inox_error_set_errno(error, saved, "boot host: read %s", what);
 }
 
 static bool empty_folder(int fd)
@@ -306,6 +240,5 @@ bool shelf_local_open(struct shelf *s, const char *root, GError **error)
 const struct shelf_backend shelf_local = {
 	.put = local_put,
 	.load = local_load,
-	.put_filled = local_put_filled,
 	.remove_folder = local_remove_folder,
 };

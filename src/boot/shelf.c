@@ -19,6 +19,7 @@ struct shelf *shelf_new(const struct config *c, GError **error)
 	const char *root = config_text(c, OPTION_boot_root);
 
 	s->root_fd = -1;
+	s->surveys = surveys_new();
 	if (*root && !shelf_local_open(s, root, error))
 		return NULL;
 	if (*root || !*config_text(c, OPTION_boot_push_url))
@@ -43,6 +44,7 @@ void shelf_free(struct shelf *s)
 	g_free(s->ca_file);
 	g_free(s->certificate_file);
 	g_free(s->key_file);
+	surveys_free(s->surveys);
 	g_free(s);
 }
 
@@ -51,7 +53,7 @@ bool shelf_is_there(const struct shelf *s)
 	return s->backend != NULL;
 }
 
-static bool check_there(const struct shelf *s, GError **error)
+bool shelf_check_there(const struct shelf *s, GError **error)
 {
 	return s->backend ||
 	       inox_error_set(error, INOX_ERROR_UNSUPPORTED,
@@ -61,23 +63,10 @@ static bool check_there(const struct shelf *s, GError **error)
 bool shelf_put(const struct shelf *s, const char *name, const char *what, const char *bytes,
 	       size_t length, GError **error)
 {
-	return check_there(s, error) && s->backend->put(s, name, what, bytes, length, error);
-}
-
-GBytes *shelf_load(const struct shelf *s, const char *name, const char *what, size_t limit,
-		   GError **error)
-{
-	return check_there(s, error) ? s->backend->load(s, name, what, limit, error) : NULL;
-}
-
-bool shelf_put_filled(const struct shelf *s, const char *name, const char *what, const char *base,
-		      GBytes *bytes, const struct boot_iso_fill *fill, GError **error)
-{
-	return check_there(s, error) &&
-	       s->backend->put_filled(s, name, what, base, bytes, fill, error);
+	return shelf_check_there(s, error) && s->backend->put(s, name, what, bytes, length, error);
 }
 
 bool shelf_remove_folder(const struct shelf *s, const char *name, const char *what, GError **error)
 {
-	return check_there(s, error) && s->backend->remove_folder(s, name, what, error);
+	return shelf_check_there(s, error) && s->backend->remove_folder(s, name, what, error);
 }

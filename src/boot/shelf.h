@@ -23,14 +23,10 @@ bool shelf_is_there(const struct shelf *s);
 /* Safe to be called from several threads.  `what` is for the error's sentence: "the token's file". */
 bool shelf_put(const struct shelf *s, const char *name, const char *what, const char *bytes,
 	       size_t length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* The bytes of a file that people put there.  Errors: NOT_FOUND, LIMIT. */
-GBytes *shelf_load(const struct shelf *s, const char *name, const char *what, size_t limit,
-		   GError **error);
-/* The bytes with their places filled.  `base` is the name they were loaded from: where the file system can, the
- * two files share what is the same in both. */
-bool shelf_put_filled(const struct shelf *s, const char *name, const char *what, const char *base,
-		      GBytes *bytes, const struct boot_iso_fill *fill,
-		      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What has to be known of a ramdisk's ISO that people put there.  It is read whole when it is a new one, and remembered.
+ * Errors: NOT_FOUND, LIMIT, INVALID. */
+bool shelf_survey(const struct shelf *s, const char *name, const char *what,
+		  struct boot_iso_base *ret, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* With the files in it (not deeper).  True also when there was none. */
 bool shelf_remove_folder(const struct shelf *s, const char *name, const char *what,
 			 GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -3,6 +3,7 @@
 #include "deployment.h"
 #include "errors.h"
 #include "jsons.h"
+#include "media_call.h"
 
 #define BMC_TIMEOUT_S 30
 /* A BMC that fetches the whole medium before it answers. */
@@ -105,22 +106,6 @@ bool act_boot_cd(struct act *a, GError **error)
 	return send_bmc(a, BMC_SET_BOOT, BOOT_DEVICE_CDROM, error);
 }
 
-/* Where the BMC reads the ISO of this boot. */
-static char *media_url(const struct act *a, GError **error)
-{
-	const char *own = config_text(a->c->config, OPTION_boot_media_url);
-	g_autofree char *base =
-		g_strdup(*own ? own : config_text(a->c->config, OPTION_boot_http_url));
-
-	while (g_str_has_suffix(base, "/"))
-		base[strlen(base) - 1] = '\0';
-	if (*base && a->f.path)
-		return g_strdup_printf("%s/once/%s/boot.iso", base, a->f.path);
-	inox_error_set(error, INOX_ERROR_INVALID,
-		       "virtual media need [boot]media_url or [boot]http_url");
-	return NULL;
-}
-
 static bool send_media(struct act *a, enum bmc_operation operation, GError **error)
 {
 	g_auto(message) m = {.type = MESSAGE_NONE};
@@ -128,7 +113,7 @@ static bool send_media(struct act *a, enum bmc_operation operation, GError **err
 
 	if (act_is_under_way(a, ROLE_BMC))
 		return true;
-	if (operation == BMC_INSERT_MEDIA && !(url = media_url(a, error)))
+	if (operation == BMC_INSERT_MEDIA && !(url = media_call_url(a->c->config, a->f.path, error)))
 		return false;
 	if (!fill_bmc_request(a->c, a->n, operation, &m, error))
 		return false;

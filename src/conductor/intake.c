@@ -15,6 +15,7 @@
 #include "jsons.h"
 #include "limit.h"
 #include "log.h"
+#include "media_call.h"
 #include "verifier.h"
 
 #define BATCH_MOST     256
@@ -313,12 +314,11 @@ static void prepare_boot(struct conductor *c, const struct node *n, struct intak
 	    !flow_begins_boot(n))
 		return;
 	g_autoptr(secret) token = secret_new_token();
-	g_autoptr(secret) path = secret_new_token();
 	struct deployment_mode mode = {.active = false};
 
 	in->token = seal_text(c->key, n->uuid.s, secret_peek(token));
 	in->verifier = verifier_new(secret_peek(token));
-	in->path = g_strdup(secret_peek(path));
+	in->path = media_call_path(c->config);
 	if (read_mode(c, n, &mode, &error))
 		in->address = address_assign(c->store, c->config, &c->pool, n, &error);
 	in->ev.fresh_token = in->token;

@@ -426,3 +426,11 @@ char *config_database(const struct config *c)
 	return g_strdup_printf("sqlite://%s/inox.sqlite",
 			       config_text(c, OPTION_DEFAULT_state_path));
 }
+
+char *config_media_key_file(const struct config *c)
+{
+	const char *own = config_text(c, OPTION_boot_media_key_file);
+
+	return *own ? g_strdup(own)
+		    : g_build_filename(config_text(c, OPTION_DEFAULT_state_path), "media.key", NULL);
+}

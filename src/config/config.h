@@ -61,6 +61,8 @@ const char *config_host(const struct config *c);
 char *config_agent_api_url(const struct config *c);
 char *
 config_database(const struct config *c); /* connection with its default filled in; caller frees */
+/* [boot]media_key_file with its default filled in; the caller frees it. */
+char *config_media_key_file(const struct config *c);
 
 /* Writes the sample file: every option with its default and its text, commented out. */
 void config_print_sample(GString *out);

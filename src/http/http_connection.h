@@ -35,8 +35,9 @@ struct http_request {
 	enum http_stage stage;
 	bool close_after; /* the connection ends with this answer */
 	bool unread_body; /* the client may still be sending */
-	struct http_body_source source; /* of the answer; no length: there is none, or all of it is sent */
-	uint64_t sent;                  /* of it */
+	struct http_body_source
+		source; /* of the answer; no length: there is none, or all of it is sent */
+	uint64_t sent;  /* of it */
 
 	struct http_head head;
 	struct http_body body;

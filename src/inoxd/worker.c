@@ -276,6 +276,9 @@ static unsigned list_paths(const struct worker *w, struct sandbox_path *paths, c
 		/* The seed of SQLite's generator. */
 		paths[n++] = (struct sandbox_path){"/dev/urandom", false};
 	}
+	if (w->role == ROLE_CONDUCTOR && *config_text(w->config, OPTION_boot_media_key_file))
+		paths[n++] = (struct sandbox_path){
+			config_text(w->config, OPTION_boot_media_key_file), false};
 	if (w->role == ROLE_BOOT && *config_text(w->config, OPTION_boot_push_url))
 		for (size_t i = 0; i < G_N_ELEMENTS(trust); i++)
 			paths[n++] = (struct sandbox_path){trust[i], false};

@@ -85,7 +85,7 @@ static const struct call plain_table[] = {
 	{SCMP_SYS(mkdirat), R_FILES}, {SCMP_SYS(rmdir), R_FILES}, {SCMP_SYS(link), R_FILES},
 	{SCMP_SYS(linkat), R_FILES}, {SCMP_SYS(fchmod), R_FILES}, {SCMP_SYS(fchmodat), R_FILES},
 	{SCMP_SYS(chmod), R_FILES}, {SCMP_SYS(fchown), R_FILES}, {SCMP_SYS(utimensat), R_FILES},
-	{SCMP_SYS(copy_file_range), R_FILES}, {SCMP_SYS(sendfile), R_FILES},
+	{SCMP_SYS(sendfile), R_FILES},
 	{SCMP_SYS(getuid), R_FILES}, {SCMP_SYS(geteuid), R_FILES},
 	{SCMP_SYS(getgid), R_FILES}, {SCMP_SYS(getegid), R_FILES},
 	{SCMP_SYS(prlimit64), R_FILES},

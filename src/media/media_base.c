@@ -168,6 +168,7 @@ static bool check_base(struct media_bases *b, const struct media_record *r, stru
 
 	if (!s && !(s = look_at(b, base->fd, &base->identity)))
 		return inox_error_set_errno(error, errno, "read the base ISO '%s'", r->base);
+	memcpy(base->digest, s->digest, MEDIA_DIGEST_BYTES);
 	return memcmp(s->digest, r->digest, MEDIA_DIGEST_BYTES) == 0 || replaced(r, error);
 }
 
@@ -193,15 +194,32 @@ void media_base_close(struct media_base *base)
 	base->fd = -1;
 }
 
+/* A file that lost its name or changed its owner has other times, and the same bytes. */
+static bool is_still(struct media_base *base, const struct media_identity *now)
+{
+	uint8_t digest[MEDIA_DIGEST_BYTES];
+
+	if (base->identity.size != now->size ||
+	    !same_time(&base->identity.modified, &now->modified) ||
+	    !digest_file(base->fd, (uint64_t)now->size, digest) ||
+	    memcmp(digest, base->digest, sizeof(digest)) != 0)
+		return false;
+	base->identity = *now;
+	return true;
+}
+
 /* Looked at after it was read: what is sent on is from before any change. */
-bool media_base_read(const struct media_base *base, uint64_t offset, uint8_t *buffer, size_t length,
+bool media_base_read(struct media_base *base, uint64_t offset, uint8_t *buffer, size_t length,
 		     GError **error)
 {
 	struct media_identity now;
 
-	if (!read_all(base->fd, offset, buffer, length) || !identify(base->fd, &now))
-		return inox_error_set_errno(error, errno, "read the base ISO");
-	return is_same(&base->identity, &now) ||
-	       inox_error_set(error, INOX_ERROR_CONFLICT,
+	do {
+		if (!read_all(base->fd, offset, buffer, length) || !identify(base->fd, &now))
+			return inox_error_set_errno(error, errno, "read the base ISO");
+		if (is_same(&base->identity, &now))
+			return true;
+	} while (is_still(base, &now));
+	return inox_error_set(error, INOX_ERROR_CONFLICT,
 			      "the base ISO was written to while it was read");
 }

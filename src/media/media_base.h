@@ -19,6 +19,7 @@ struct media_identity {
 struct media_base {
 	int fd;
 	struct media_identity identity;
+	uint8_t digest[MEDIA_DIGEST_BYTES];
 };
 
 struct media_bases; /* what was found out about files, so that each is read whole once */
@@ -32,8 +33,8 @@ void media_bases_free(struct media_bases *b);
 bool media_bases_open(struct media_bases *b, const struct media_record *r, struct media_base *ret,
 		      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void media_base_close(struct media_base *base);
-/* Exactly `length` bytes.  CONFLICT if the file was written to since it was opened. */
-bool media_base_read(const struct media_base *base, uint64_t offset, uint8_t *buffer, size_t length,
+/* Exactly `length` bytes.  CONFLICT if the file was written to since it was opened.  One that lost its name is read on. */
+bool media_base_read(struct media_base *base, uint64_t offset, uint8_t *buffer, size_t length,
 		     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Opens a file for reading by its name below a folder, following no link; -1 with errno. */

@@ -214,8 +214,8 @@ static bool place_bytes(const struct reader *in, struct media_record *r, GError 
 		at += r->patches[i].length;
 		left -= r->patches[i].length;
 	}
-	return left == 0 || inox_error_set(error, INOX_ERROR_INVALID,
-					   "%zu bytes are behind its end", left);
+	return left == 0 ||
+	       inox_error_set(error, INOX_ERROR_INVALID, "%zu bytes are behind its end", left);
 }
 
 bool media_record_parse(const uint8_t *bytes, size_t length, struct media_record *ret,

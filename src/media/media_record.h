@@ -22,7 +22,7 @@
 #include "limit.h"
 
 /* In http/once/<path>/ of the boot host. */
-#define MEDIA_RECORD_FILE "boot.media"
+#define MEDIA_RECORD_FILE  "boot.media"
 
 #define MEDIA_DIGEST_BYTES 32 /* SHA-256 */
 

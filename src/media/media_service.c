@@ -157,7 +157,7 @@ static bool load_record(const struct media_service *s, const char *path, struct 
 
 static bool read_medium(void *ctx, uint64_t offset, uint8_t *buffer, size_t length)
 {
-	const struct medium *m = ctx;
+	struct medium *m = ctx;
 	g_autoptr(GError) error = NULL;
 	uint64_t at = m->range.offset + offset;
 

@@ -35,8 +35,7 @@ char *media_path_new(struct wall until)
 {
 	g_autoptr(secret) random = secret_new_token();
 
-	return g_strdup_printf("%010" PRId64 "-%s",
-			       CLAMP(until.us / G_USEC_PER_SEC, 0, UNTIL_MOST),
+	return g_strdup_printf("%010" PRId64 "-%s", CLAMP(until.us / G_USEC_PER_SEC, 0, UNTIL_MOST),
 			       secret_peek(random));
 }
 
@@ -51,6 +50,11 @@ static bool is_path(const char *path)
 		if (!g_ascii_isalnum(path[i]) && path[i] != '-' && path[i] != '_')
 			return false;
 	return true;
+}
+
+bool media_path_is_valid(const char *path)
+{
+	return strlen(path) == MEDIA_PATH_LENGTH && is_path(path);
 }
 
 static void sign(const struct media_key *k, const char *path, char ret[static SIGNATURE_LENGTH + 1])
@@ -73,10 +77,11 @@ char *media_ticket_print(const struct media_key *k, const char *path, GError **e
 {
 	char signature[SIGNATURE_LENGTH + 1];
 
-	if (strlen(path) != MEDIA_PATH_LENGTH || !is_path(path)) {
-		inox_error_set(error, INOX_ERROR_INVALID,
-			       "the path of this boot was made by an older version, without the time "
-			       "until which it counts: begin again");
+	if (!media_path_is_valid(path)) {
+		inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"the path of this boot was made by an older version, without the time "
+			"until which it counts: begin again");
 		return NULL;
 	}
 	sign(k, path, signature);
@@ -86,8 +91,8 @@ char *media_ticket_print(const struct media_key *k, const char *path, GError **e
 bool media_ticket_check(const struct media_key *k, const char *target, struct wall now,
 			char ret_path[static MEDIA_PATH_LENGTH + 1], GError **error)
 {
-	const size_t first = strlen(FIRST), whole = first + MEDIA_PATH_LENGTH + 1 +
-						    SIGNATURE_LENGTH + strlen(LAST);
+	const size_t first = strlen(FIRST),
+		     whole = first + MEDIA_PATH_LENGTH + 1 + SIGNATURE_LENGTH + strlen(LAST);
 	const char *path = target + first;
 	char signature[SIGNATURE_LENGTH + 1];
 

@@ -79,7 +79,7 @@ def test_the_iso_is_there_until_the_agent_has_been_reached(make_rack):
     paths, tokens = set(), set()
 
     def look():
-        for path in (rack.boot_root / "http/once").glob("*/boot.iso"):
+        for path in (rack.boot_root / "http/once").glob("*/boot.media"):
             paths.add(path.parent.name)
             content = path.read_bytes()
             at = content.find(b"agent_token = ")

@@ -113,13 +113,13 @@ class MediaServer:
 
     def __init__(self):
         outer = self
-        self.folder, self.behave, self.requests = None, None, 0
+        self.rack, self.behave, self.requests = None, None, 0
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 outer.requests += 1
-                path = outer.folder / self.path.lstrip("/")
-                content = path.read_bytes() if path.exists() else None
+                status, _, content = outer.rack.media.get("GET", self.path, {}) if outer.rack else (404, {}, b"")
+                content = content if status == 200 else None
                 if content is not None and outer.behave:
                     outer.behave(self, content)
                     return
@@ -177,7 +177,7 @@ def fails(rack, machine):
     wait_until(lambda: rack.flow("n1").get("phase") in (None, ""), 60, what="cleaned up")
     node = rack.node("n1")
     assert rack.published() == [] and node["reservation"] is None
-    assert "/once/" not in node["last_error"], "the ISO's path is a secret"
+    assert "/media/" not in node["last_error"], "the ISO's path is a secret"
     assert machine.disk_head(512) == bytes(512)
     return node["last_error"]
 
@@ -202,19 +202,19 @@ def test_nobody_listens_at_media_url(make_rack):
     assert error.startswith(INSERTING) and "cannot read (URL)" in error
 
 
-def test_another_server_at_media_url(make_rack, media, folder):
-    media.folder = folder / "nothing"
+def test_another_server_at_media_url(make_rack, media):
+    media.rack = None
     rack, machine = make_rack(media.url)
     error = fails(rack, machine)
     assert error.startswith(INSERTING) and "cannot read (URL)" in error and "404" in error
     # It is the network's fault, not the node's: the same node is deployed when it is repaired.
-    media.folder = rack.boot_root / "http"
+    media.rack = rack
     works(rack, machine)
 
 
 def test_a_medium_that_breaks_off(make_rack, media):
     rack, machine = make_rack(media.url)
-    media.folder = rack.boot_root / "http"
+    media.rack = rack
     media.behave = lambda handler, content: send(handler, 200, content[:5000], len(content))
     assert fails(rack, machine).startswith(INSERTING)
     assert media.requests >= 2, "it was tried again"
@@ -222,7 +222,7 @@ def test_a_medium_that_breaks_off(make_rack, media):
 
 def test_a_server_that_comes_back(make_rack, media):
     rack, machine = make_rack(media.url, patience=20)
-    media.folder = rack.boot_root / "http"
+    media.rack = rack
 
     def behave(handler, content):
         if media.requests > 2:
@@ -240,7 +240,7 @@ def test_a_server_that_comes_back(make_rack, media):
 ])
 def test_a_bmc_that_does_not_insert(make_rack, media, quirk, sentence):
     rack, machine = make_rack(media.url, quirk)
-    media.folder = rack.boot_root / "http"
+    media.rack = rack
     error = fails(rack, machine)
     assert error.startswith(INSERTING) and sentence in error
     assert media.requests == 0
@@ -255,14 +255,14 @@ def test_a_bmc_that_does_not_insert(make_rack, media, quirk, sentence):
 ])
 def test_a_bmc_that_says_inserted_and_is_not(make_rack, media, quirk, sentence):
     rack, machine = make_rack(media.url, quirk)
-    media.folder = rack.boot_root / "http"
+    media.rack = rack
     assert sentence in fails(rack, machine)
     assert media.requests == 0 and machine.front.told is None
 
 
 def test_a_medium_that_cannot_be_ejected_fails_before_the_disk_boots_from_it(make_rack, media):
     rack, machine = make_rack(media.url, "stuck")
-    media.folder = rack.boot_root / "http"
+    media.rack = rack
     rack.call("PUT", "/v1/nodes/n1/states/provision", {"target": "active"}, want=202)
     wait_until(lambda: rack.node("n1")["provision_state"] == "deploy failed", 90, what="deploy failed")
     error = rack.node("n1")["last_error"]

@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from conftest import REPOSITORY, wait_until  # noqa: E402
+from rack.media_record import compose  # noqa: E402
 from rack.process_rack import PLACES, ProcessRack, make_image  # noqa: E402
 
 IMAGE = make_image()
@@ -72,9 +73,9 @@ def deploy(rack, folder):
     kept = folder / "kept.iso"
 
     def look():
-        for path in (rack.boot_root / "http/once").glob("*/boot.iso"):
+        for path in (rack.boot_root / "http/once").glob("*/boot.media"):
             try:
-                shutil.copyfile(path, kept)
+                kept.write_bytes(compose(rack.boot_root / "http", path.read_bytes()))
             except FileNotFoundError:
                 pass
         node = rack.node("n1")

@@ -7,11 +7,13 @@ passwords (secret_watch.py).
 """
 
 import hashlib
+import http.client
 import http.server
 import json
 import os
 import pathlib
 import random
+import socket
 import threading
 import time
 
@@ -77,16 +79,82 @@ def make_base_iso():
         f"inox-place {name} {size}\n".encode().ljust(size, b"\n") for name, size in PLACES) + bytes(2048)
 
 
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout=30):
+        super().__init__("boot-host", timeout=timeout)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class MediaServer:
+    """inox-media, started when the first BMC asks for something."""
+
+    def __init__(self, build, folder, http_root):
+        self.folder, self.socket, self.key = folder, folder / "media.socket", folder / "media.key"
+        self.argv = [build / "src/media/inox-media", "--http-root", http_root, "--key", self.key, "--socket", self.socket]
+        self.process, self.lock = None, threading.Lock()
+        self.key.write_bytes(os.urandom(32))
+        self.key.chmod(0o600)
+
+    def start(self):
+        with self.lock:
+            if not self.process or self.process.popen.poll() is not None:
+                seen = len(self.log())
+                self.process = Process(self.argv, self.folder / "media.log")
+                wait_until(lambda: "message=ready" in self.log()[seen:], what=self.log)
+
+    def get(self, method, path, headers):
+        """Status, headers and body."""
+        self.start()
+        connection = UnixConnection(self.socket)
+        connection.request(method, path, headers={name: headers[name] for name in ("Range", "If-Range") if headers.get(name)})
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        return answer.status, answer.headers, body
+
+    def log(self):
+        path = self.folder / "media.log"
+        return path.read_text() if path.exists() else ""
+
+    def stop(self):
+        if self.process:
+            assert self.process.stop() == 0, self.log()
+
+
 class BootFiles:
     """The boot host's HTTP server."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, media):
         outer = self
         self.requests = []
 
         class Handler(http.server.SimpleHTTPRequestHandler):
             def __init__(self, *args):
                 super().__init__(*args, directory=str(folder))
+
+            def handle_any(self, method, others):
+                if not self.path.startswith("/media/"):
+                    others()
+                    return
+                outer.requests.append(self.path)
+                status, headers, body = media.get(method, self.path, self.headers)
+                self.send_response_only(status)
+                for name in ("Content-Length", "Content-Range", "ETag", "Accept-Ranges"):
+                    if headers.get(name):
+                        self.send_header(name, headers[name])
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self):
+                self.handle_any("GET", super().do_GET)
+
+            def do_HEAD(self):
+                self.handle_any("HEAD", super().do_HEAD)
 
             def log_message(self, *args):
                 outer.requests.append(self.path)
@@ -178,7 +246,8 @@ class ProcessRack:
         for name in ("http/boot", "http/once", "http/ramdisk", "dhcp-hosts"):
             (self.boot_root / name).mkdir(parents=True)
         self.images = ImageServer()
-        self.files = BootFiles(self.boot_root / "http")
+        self.media = MediaServer(build, self.folder, self.boot_root / "http")
+        self.files = BootFiles(self.boot_root / "http", self.media)
         (self.boot_root / "http/ramdisk/boot.iso").write_bytes(make_base_iso())
         self.machines = []
         self.prefix = "127.%d.%d" % network
@@ -186,6 +255,7 @@ class ProcessRack:
             "agent": {"poll_only": True, "allowed_networks": f"{self.prefix}.0/24"},
             "redfish": {"allowed_networks": "127.0.0.1/32"},
             "boot": {"root": self.boot_root, "http_url": self.images.url, "media_url": self.files.url,
+                     "media_key_file": self.media.key,
                      "address_pool": f"{self.prefix}.10-{self.prefix}.99"},
             "conductor": {"sweep_interval": 1},
             "DEFAULT": {"debug": True},
@@ -290,6 +360,7 @@ class ProcessRack:
             machine.stop()
         self.images.stop()
         self.files.stop()
+        self.media.stop()
         self.secrets.note_machines()
         self.secrets.check()
 

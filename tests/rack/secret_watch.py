@@ -18,7 +18,7 @@ SCAN_MOST = 64 * 1024 * 1024  # disks are larger, and sparse
 # Where secrets live on purpose, by the path below the rack's folder.
 KEEPS = re.compile(
     r"/(password[^/]*|machine-\d+/received(-by-kernel)?|sealing\.key|(etc/inox|run/inox)/agent-token|run/inox/agent\.pem"
-    r"|etc/ipa-rescue-config/ipa-rescue-password|etc/ironic-python-agent\.d/inox\.conf|http/once/[^/]+/(token\.img|boot\.iso))$"
+    r"|etc/ipa-rescue-config/ipa-rescue-password|etc/ironic-python-agent\.d/inox\.conf|http/once/[^/]+/(token\.img|boot\.media))$"
     r"|/(kept\.iso|extracted)$")  # what tests take out of a boot
 # ... and of a token that the node's settings ask to be a kernel argument.
 KEEPS_ARGUMENT = re.compile(r"/(root/proc/cmdline|http/once/[^/]+/[^/]+\.ipxe)$")

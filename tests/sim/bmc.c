@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "errors.h"
+#include "media_ticket.h"
 #include "sim.h"
 #include "vocabulary.h"
 
@@ -118,7 +119,7 @@ void bmc_take(const struct message_bmc_request *rq)
 	struct machine *m = &sim->machines[i];
 	struct bmc_job *j = g_new0(struct bmc_job, 1);
 	int64_t takes = 20000 + (int64_t)sim_below(800000);
-	const char *path = rq->media_url ? strstr(rq->media_url, "/once/") : NULL;
+	const char *path = rq->media_url ? strstr(rq->media_url, "/media/") : NULL;
 
 	if (strcmp(secret_peek(rq->password) ? secret_peek(rq->password) : "", PASSWORD) != 0)
 		sim_broken("a BMC is asked with another password than the node's");
@@ -127,11 +128,8 @@ void bmc_take(const struct message_bmc_request *rq)
 	j->rq.password = NULL;
 	j->machine = (unsigned)i;
 	j->generation = sim->workers[ROLE_BMC];
-	if (path) {
-		const char *end = strrchr(path, '/');
-
-		g_strlcpy(j->path, path + 6, MIN(sizeof(j->path), (size_t)(end - path - 5)));
-	}
+	if (path)
+		g_strlcpy(j->path, path + strlen("/media/"), MEDIA_PATH_LENGTH + 1);
 	if (sim->now < m->bmc_slow_until || sim_chance(10))
 		takes += (int64_t)sim_below(25 * SECOND);
 	m->bmc_free_at = MAX(m->bmc_free_at, sim->now) + takes;

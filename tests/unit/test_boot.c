@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,11 +11,12 @@
 #include "cpio.h"
 #include "delivery.h"
 #include "errors.h"
+#include "media_record.h"
 #include "plain.h"
 
 #define NODE     "5f2a7c1e-90b4-4c0e-8a55-0d6b1f7e2c33"
 #define MAC      "52:54:00:77:02:10"
-#define PATH     "Zm9vYmFyYmF6cXV4MTIzNDU2"
+#define PATH     "1900000000-Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MGFiY2RlZmdoaWp"
 #define TOKEN    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 #define HTTP_URL "http://10.77.1.2"
 
@@ -638,24 +640,46 @@ static bool publish_media(struct host *h, const struct script_site *at, GError *
 	return delivery_publish(h->shelf, at, &m.boot_publish, error);
 }
 
-#define ISO "http/once/" PATH "/boot.iso"
+#define RECORD "http/once/" PATH "/boot.media"
+
+/* The ISO that inox-media makes from the record and the base. */
+static char *compose(const struct host *h, gsize *ret_length)
+{
+	g_autofree char *record = g_build_filename(h->root, RECORD, NULL), *text = NULL;
+	g_auto(media_record) r = {.count = 0};
+	char *base = NULL;
+	gsize length = 0;
+	uint8_t digest[MEDIA_DIGEST_BYTES];
+
+	g_assert_true(g_file_get_contents(record, &text, &length, NULL));
+	g_assert_cmpuint(length, <, 64 * 1024);
+	g_assert_true(media_record_parse((const uint8_t *)text, length, &r, NULL));
+	g_assert_cmpstr(r.node.s, ==, NODE);
+	g_autofree char *path = g_build_filename(h->root, "http", r.base, NULL);
+
+	g_assert_true(g_file_get_contents(path, &base, ret_length, NULL));
+	g_assert_cmpuint(r.size, ==, *ret_length);
+	g_assert_true(EVP_Digest(base, *ret_length, digest, NULL, EVP_sha256(), NULL) == 1);
+	g_assert_cmpmem(digest, sizeof(digest), r.digest, sizeof(r.digest));
+	media_record_apply(&r, 0, (uint8_t *)base, *ret_length);
+	return base;
+}
 
 static void test_media(void)
 {
 	struct host h;
 	gsize length = 0;
-	g_autofree char *bytes = NULL;
 
 	host_start(&h);
 	put_base(&h);
-	g_autofree char *path = g_build_filename(h.root, ISO, NULL);
 	g_autoptr(GByteArray) base = make_base();
 
 	for (unsigned i = 0; i < 2; i++)
 		g_assert_true(publish_media(&h, &media_site, NULL));
-	g_assert_true(g_file_get_contents(path, &bytes, &length, NULL));
+	g_autofree char *bytes = compose(&h, &length);
+
 	g_assert_cmpuint(length, ==, base->len);
-	g_assert_cmpuint(mode_of(&h, ISO), ==, 0640);
+	g_assert_cmpuint(mode_of(&h, RECORD), ==, 0640);
 	/* Nothing but the places has changed. */
 	g_assert_cmpmem(bytes, 2048, base->data, 2048);
 	g_assert_cmpint(bytes[2048 + 4096], ==, 'y');
@@ -683,17 +707,15 @@ static void test_media_without_token(void)
 	g_auto(message) m = {.type = MESSAGE_boot_publish, .boot_publish = publish_message()};
 	struct host h;
 	gsize length = 0;
-	g_autofree char *bytes = NULL;
 
 	host_start(&h);
 	put_base(&h);
-	g_autofree char *path = g_build_filename(h.root, ISO, NULL);
-
 	secret_free(m.boot_publish.token);
 	m.boot_publish.token = NULL;
 	m.boot_publish.media = true;
 	g_assert_true(delivery_publish(h.shelf, &media_site, &m.boot_publish, NULL));
-	g_assert_true(g_file_get_contents(path, &bytes, &length, NULL));
+	g_autofree char *bytes = compose(&h, &length);
+
 	g_assert_null(memmem(bytes, length, "inox-place", strlen("inox-place")));
 	g_assert_null(memmem(bytes, length, "agent_token", strlen("agent_token")));
 	g_assert_null(memmem(bytes, length, "070701", 6));
@@ -701,6 +723,33 @@ static void test_media_without_token(void)
 	g_free(m.boot_publish.path);
 	m.boot_publish.path = g_strdup("../x");
 	g_assert_false(delivery_publish(h.shelf, &media_site, &m.boot_publish, NULL));
+	/* One of a version whose paths had no time in them. */
+	g_free(m.boot_publish.path);
+	m.boot_publish.path = g_strdup("Zm9vYmFyYmF6cXV4MTIzNDU2");
+	g_assert_false(delivery_publish(h.shelf, &media_site, &m.boot_publish, NULL));
+	host_end(&h);
+}
+
+/* What was found out about the base is kept, until it is another one. */
+static void test_media_with_a_new_base(void)
+{
+	struct host h;
+	gsize length = 0;
+
+	host_start(&h);
+	put_base(&h);
+	g_assert_true(publish_media(&h, &media_site, NULL));
+	g_autofree char *path = g_build_filename(h.root, "http/ramdisk/boot.iso", NULL);
+	g_autoptr(GByteArray) base = make_base();
+
+	base->data[0] = 'n';
+	g_assert_true(g_file_set_contents(path, (const char *)base->data, base->len, NULL));
+	g_assert_true(publish_media(&h, &media_site, NULL));
+	g_autofree char *bytes = compose(&h, &length);
+
+	g_assert_cmpint(bytes[0], ==, 'n');
+	g_unlink(path);
+	g_assert_false(publish_media(&h, &media_site, NULL));
 	host_end(&h);
 }
 
@@ -966,6 +1015,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/media/the ISO of a boot is the base with its places filled", test_media);
 	g_test_add_func("/media/a boot without a token has an ISO without one",
 			test_media_without_token);
+	g_test_add_func("/media/a base that was replaced counts for the next boot",
+			test_media_with_a_new_base);
 	g_test_add_func("/media/without a prefix the machine asks DHCP", test_media_with_dhcp);
 	g_test_add_func("/media/a base that is missing or damaged is named",
 			test_media_without_base);

@@ -107,7 +107,7 @@ static void play_boot(struct world *w, const struct message *in)
 
 		g_assert_cmpstr(p->macs, ==, MAC);
 		g_assert_cmpstr(p->address, ==, ADDRESS);
-		g_assert_cmpuint(strlen(p->path), ==, 43);
+		g_assert_cmpuint(strlen(p->path), ==, 54);
 		out.boot_reply.request = p->request;
 		out.boot_reply.node = p->node;
 		out.boot_reply.epoch = p->epoch;
