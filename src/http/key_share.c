@@ -22,6 +22,7 @@
 struct pair {
 	unsigned refs;
 	EVP_PKEY *key;
+	EVP_PKEY *peer; /* of the present exchange: making one costs more than changing one */
 	EVP_PKEY_CTX *derive;
 	uint8_t share[SHARE];
 	struct mono made;
@@ -48,6 +49,7 @@ static void pair_unref(struct pair *p)
 	if (!p || --p->refs > 0)
 		return;
 	EVP_PKEY_CTX_free(p->derive);
+	EVP_PKEY_free(p->peer);
 	EVP_PKEY_free(p->key); /* wipes it */
 	g_free(p);
 }
@@ -63,6 +65,8 @@ static struct pair *pair_new(void)
 	p->derive = p->key ? EVP_PKEY_CTX_new(p->key, NULL) : NULL;
 	if (p->derive && EVP_PKEY_derive_init(p->derive) == 1 &&
 	    EVP_PKEY_get_raw_public_key(p->key, p->share, &length) == 1 && length == SHARE)
+		p->peer = EVP_PKEY_new_raw_public_key_ex(NULL, "X25519", NULL, p->share, SHARE);
+	if (p->peer)
 		return p;
 	pair_unref(p);
 	return NULL;
@@ -90,14 +94,12 @@ static struct pair *source_take(struct source *s)
 static bool pair_derive(struct pair *p, const uint8_t share[static SHARE],
 			uint8_t ret_secret[static SHARE])
 {
-	EVP_PKEY *peer = EVP_PKEY_new_raw_public_key_ex(NULL, "X25519", NULL, share, SHARE);
 	size_t length = SHARE;
 
 	/* OpenSSL refuses the shares that give a secret of zeros. */
-	bool good = peer && EVP_PKEY_derive_set_peer_ex(p->derive, peer, 0) == 1 &&
-		    EVP_PKEY_derive(p->derive, ret_secret, &length) == 1 && length == SHARE;
-	EVP_PKEY_free(peer);
-	return good;
+	return EVP_PKEY_set1_encoded_public_key(p->peer, share, SHARE) == 1 &&
+	       EVP_PKEY_derive_set_peer_ex(p->derive, p->peer, 0) == 1 &&
+	       EVP_PKEY_derive(p->derive, ret_secret, &length) == 1 && length == SHARE;
 }
 
 /* ---- keys (provider-keymgmt(7)) */
