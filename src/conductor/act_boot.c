@@ -3,31 +3,39 @@
 #include "boot_call.h"
 #include "deployment.h"
 #include "errors.h"
-#include "identity_check.h"
+#include "jsons.h"
 
 #define BOOT_TIMEOUT_S 120
 
-/* Comma separated, the port that gets the address first. */
-static char *list_macs(struct act *a, bool needed, GError **error)
+/* Comma separated; NULL passes an error on. */
+static char *list_macs(const json_t *macs)
 {
-	g_autoptr(GPtrArray) ports = identity_ports(a->c->store, a->n, error);
 	GString *text = g_string_new(NULL);
+	json_t *mac;
+	size_t i;
 
-	for (guint i = 0; ports && i < ports->len; i++) {
-		const struct port *p = ports->pdata[i];
-		char mac[MAC_TEXT];
+	json_array_foreach(macs, i, mac)
+		g_string_append_printf(text, "%s%s", i ? "," : "", json_string_value(mac));
+	return g_string_free(text, !macs);
+}
 
-		mac_print(p->address, mac);
-		g_string_append_printf(text, "%s%s", i ? "," : "", mac);
-	}
-	if (!ports || (needed && ports->len == 0)) {
-		g_string_free(text, TRUE);
-		if (ports)
-			inox_error_set(error, INOX_ERROR_INVALID,
-				       "the node has no port to boot from");
+/* The port that gets the address first. */
+static char *list_own_macs(struct act *a, GError **error)
+{
+	g_autoptr(json_t) macs = boot_call_own_macs(a->c->store, a->n, error);
+
+	if (macs && json_array_size(macs) == 0) {
+		inox_error_set(error, INOX_ERROR_INVALID, "the node has no port to boot from");
 		return NULL;
 	}
-	return g_string_free(text, FALSE);
+	return list_macs(macs);
+}
+
+static char *list_published_macs(struct act *a, GError **error)
+{
+	g_autoptr(json_t) macs = boot_call_published_macs(a->c->store, a->n, error);
+
+	return list_macs(macs);
 }
 
 bool act_publish(struct act *a, GError **error)
@@ -48,7 +56,7 @@ bool act_publish(struct act *a, GError **error)
 		return false;
 	p->transport = (uint32_t)transport;
 	p->media = deployment_uses_media(a->n);
-	p->macs = list_macs(a, true, error);
+	p->macs = list_own_macs(a, error);
 	if (!p->macs || !boot_call_fill(a->c->config, a->n, p, error) ||
 	    (!a->f.by_lookup && !a->f.by_contact && !(p->token = act_open_token(a, error))))
 		return false;
@@ -71,7 +79,7 @@ static bool send_withdraw(struct act *a, enum withdrawal what, GError **error)
 	w->path = g_strdup(a->f.path);
 	w->token_only = what == WITHDRAW_TOKEN_ONLY;
 	w->keep_address = what == WITHDRAW_ALL_BUT_ADDRESS;
-	w->macs = list_macs(a, false, error);
+	w->macs = list_published_macs(a, error);
 	return w->macs && act_ask(a, ROLE_BOOT, false, &m, BOOT_TIMEOUT_S, error);
 }
 

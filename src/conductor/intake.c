@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "boot_call.h"
 #include "crash_point.h"
 #include "deployment.h"
 #include "errors.h"
@@ -37,13 +38,14 @@ struct batch {
 /* An event with what it borrows. */
 struct intake {
 	struct event ev;
-	json_t *outcome;
+	json_t *outcome, *macs;
 	char *reason, *token, *verifier, *path, *address, *url;
 };
 
 static void intake_clear(struct intake *in)
 {
 	json_decref(in->outcome);
+	json_decref(in->macs);
 	g_free(in->reason);
 	secret_wipe_text(in->token);
 	g_free(in->verifier);
@@ -319,12 +321,14 @@ static void prepare_boot(struct conductor *c, const struct node *n, struct intak
 	in->token = seal_text(c->key, n->uuid.s, secret_peek(token));
 	in->verifier = verifier_new(secret_peek(token));
 	in->path = media_call_path(c->config);
-	if (read_mode(c, n, &mode, &error))
+	in->macs = boot_call_own_macs(c->store, n, &error);
+	if (in->macs && read_mode(c, n, &mode, &error))
 		in->address = address_assign(c->store, c->config, &c->pool, n, &error);
 	in->ev.fresh_token = in->token;
 	in->ev.fresh_verifier = in->verifier;
 	in->ev.fresh_path = in->path;
 	in->ev.assigned_address = in->address;
+	in->ev.boot_macs = in->macs;
 	in->ev.active = mode.active;
 	in->ev.by_lookup = mode.by_lookup;
 	in->ev.by_contact = mode.by_contact;

@@ -110,4 +110,5 @@ struct event {
 	bool active, by_lookup, by_contact; /* the mode of this boot: see flow.def */
 	const char *fresh_path;
 	const char *assigned_address;
+	const json_t *boot_macs; /* of the ports as they are now */
 };

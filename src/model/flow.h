@@ -45,6 +45,9 @@ bool flow_keeps_agent(const struct node *n);
 /* True if the success of the current phase begins a ramdisk boot: the event that tells of it must carry
  * the fresh_... members. */
 bool flow_begins_boot(const struct node *n);
+/* MAC addresses for which the boot host may have data of the node's, also when its ports have changed since;
+ * borrowed, an array of texts; NULL: none. */
+const json_t *flow_peek_boot_macs(const struct node *n);
 
 /* One sentence: what the node waits for, since when, until when, what happens next.  For `inox why`.
  * The caller frees it. */

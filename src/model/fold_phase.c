@@ -4,6 +4,7 @@
 #include "jsons.h"
 
 #define BACK_OFF_MAX 30
+#define BOOT_MACS    "boot_macs"
 /* An agent that is kept is heard at least this often. */
 #define IDLE_LOOK_MOST_S 100
 /* A new boot is the better answer to an agent that does not do what it is asked to. */
@@ -49,6 +50,11 @@ bool flow_begins_boot(const struct node *n)
 		g_clear_pointer(&f.path, g_free);
 	return phase_info[first_not_passed_over(n, &f, flow_phase_after(f.phase))].action ==
 	       ACTION_PUBLISH;
+}
+
+const json_t *flow_peek_boot_macs(const struct node *n)
+{
+	return json_object_get(n->driver_internal_info, BOOT_MACS);
 }
 
 enum phase fold_phase_with(const struct fold *x, enum action action)
@@ -123,6 +129,7 @@ static bool begin_boot(struct fold *x)
 	FOLD_TEXT(x, agent_token, ev->by_lookup ? NULL : ev->fresh_token);
 	FOLD_TEXT(x, agent_verifier, ev->by_lookup ? NULL : ev->fresh_verifier);
 	FOLD_TEXT(x, agent_address, ev->assigned_address);
+	fold_set_info(x, BOOT_MACS, ev->boot_macs ? json_deep_copy(ev->boot_macs) : NULL);
 	fold_set_info(x, "agent_url", NULL);
 	g_free(f->path);
 	f->path = g_strdup(ev->fresh_path);
@@ -142,8 +149,10 @@ static bool begin_boot(struct fold *x)
 void fold_end_boot(struct fold *x, bool keep_address)
 {
 	fold_end_token(x);
-	if (!keep_address)
+	if (!keep_address) {
 		FOLD_TEXT(x, agent_address, NULL);
+		fold_set_info(x, BOOT_MACS, NULL);
+	}
 	fold_set_info(x, "agent_url", NULL);
 	g_clear_pointer(&x->f.path, g_free);
 	/* No look-up and no heartbeat belongs to it any more. */

@@ -257,3 +257,60 @@ def test_whoever_is_killed_meanwhile_watches_on(build, folder, inoxd, mode, role
         assert boots(machine) == 1 and stored(rack)[0] == 1
     finally:
         rack.stop()
+
+
+# ---- ports that change while the machine keeps its address
+
+def reserved(rack):
+    """{MAC: address} of what the boot host gives away."""
+    lines = [path.read_text().strip().split(",") for path in (rack.boot_root / "dhcp-hosts").iterdir()]
+    return {mac: address for mac, address in lines if address != "ignore"}
+
+
+def only_port(rack):
+    (port,) = rack.call("GET", "/v1/nodes/n1/ports", want=200).json["ports"]
+    return port["uuid"]
+
+
+def change_mac(rack, mac):
+    rack.call("PATCH", f"/v1/ports/{only_port(rack)}", [{"op": "replace", "path": "/address", "value": mac}], want=200)
+
+
+def delete_port(rack, _):
+    rack.call("DELETE", f"/v1/ports/{only_port(rack)}", want=204)
+
+
+def give_away(rack, _):
+    other = rack.call("POST", "/v1/nodes", {"driver": "fake-hardware", "name": "n2"}, want=201).json
+    rack.call("PATCH", f"/v1/ports/{only_port(rack)}", [
+        {"op": "replace", "path": "/node_uuid", "value": other["uuid"]}], want=200)
+
+
+@pytest.mark.parametrize("change", [change_mac, delete_port, give_away])
+def test_the_reservation_ends_with_the_agent_although_the_port_has_changed(build, folder, inoxd, change):
+    rack = make_rack(build, folder, inoxd, "passive", 4, fast_track_timeout=3)
+    try:
+        machine = cleaned(rack)
+        assert reserved(rack) == {machine.mac: stored(rack)[3]}
+        change(rack, "52:54:00:77:ee:01")
+        end_agent(rack, machine, for_good=True)
+        node = wait_rest(rack)
+        assert reserved(rack) == {} and stored(rack)[3] is None
+        assert "boot_macs" not in node["driver_internal_info"]
+    finally:
+        rack.stop()
+
+
+def test_a_new_boot_by_another_port_leaves_the_old_one_no_address(rack):
+    machine = cleaned(rack)
+    old = machine.mac
+    change_mac(rack, "52:54:00:77:ee:02")
+    rack.set_image("n1", IMAGE)
+    rack.call("PUT", "/v1/nodes/n1/states/provision", {"target": "active"}, want=202)
+    # The agent that runs shows no MAC of the node: the machine boots anew, by the new port.
+    wait_until(lambda: "52:54:00:77:ee:02" in reserved(rack), 60, what="the new port is published")
+    assert old not in reserved(rack)
+    assert rack.node("n1")["driver_internal_info"]["boot_macs"] == ["52:54:00:77:ee:02"]
+    rack.call("PUT", "/v1/nodes/n1/states/provision", {"target": "abort"}, want=202)
+    wait_until(lambda: rack.flow("n1") == {}, 60, what="nothing is under way")
+    assert reserved(rack) == {}
