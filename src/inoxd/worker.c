@@ -252,7 +252,8 @@ static bool has_named_boot_host(const struct worker *w)
 }
 
 /* Folders and files that a role still opens once it runs. */
-static unsigned list_paths(const struct worker *w, struct sandbox_path *paths, char **ret_database)
+static unsigned list_paths(const struct worker *w, struct sandbox_path *paths, char **ret_database,
+			   char **ret_key_folder)
 {
 	/* TLS verification of boot hosts with the system's authorities. */
 	static const char *const trust[] = {"/etc/ssl", "/usr/lib/ssl",
@@ -276,9 +277,13 @@ static unsigned list_paths(const struct worker *w, struct sandbox_path *paths, c
 		/* The seed of SQLite's generator. */
 		paths[n++] = (struct sandbox_path){"/dev/urandom", false};
 	}
-	if (w->role == ROLE_CONDUCTOR && *config_text(w->config, OPTION_boot_media_key_file))
-		paths[n++] = (struct sandbox_path){
-			config_text(w->config, OPTION_boot_media_key_file), false};
+	*ret_key_folder = NULL;
+	if (w->role == ROLE_CONDUCTOR && *config_text(w->config, OPTION_boot_media_key_file)) {
+		/* The folder: a key may come later, and another one may take its place. */
+		*ret_key_folder =
+			g_path_get_dirname(config_text(w->config, OPTION_boot_media_key_file));
+		paths[n++] = (struct sandbox_path){*ret_key_folder, false};
+	}
 	if (w->role == ROLE_BOOT && *config_text(w->config, OPTION_boot_push_url))
 		for (size_t i = 0; i < G_N_ELEMENTS(trust); i++)
 			paths[n++] = (struct sandbox_path){trust[i], false};
@@ -321,13 +326,13 @@ static void warm_up(void)
 static bool enter_sandbox(const struct worker *w, GError **error)
 {
 	struct sandbox_path paths[PATHS_MOST];
-	g_autofree char *database = NULL;
+	g_autofree char *database = NULL, *key_folder = NULL;
 	struct message entered = {.type = MESSAGE_sandboxed};
 	unsigned ports[2];
 	int report_fd = -1;
 	struct sandbox_options o = {.role = w->role,
 				    .paths = paths,
-				    .path_count = list_paths(w, paths, &database),
+				    .path_count = list_paths(w, paths, &database, &key_folder),
 				    .connect_ports = ports,
 				    .connect_port_count = list_ports(w, ports),
 				    .ret_report_fd = &report_fd};

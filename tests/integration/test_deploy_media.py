@@ -4,6 +4,7 @@ import http.client
 import json
 import pathlib
 import sys
+import time
 
 import pytest
 
@@ -118,6 +119,51 @@ def test_an_iso_that_is_missing_is_named_and_a_failure_leaves_an_empty_drive(mak
     assert drive(machine)["Inserted"] is False and rack.published() == []
     rack.set_image("n1", IMAGE)
     rack.provision("n1", "active", "active", 90)
+
+
+def test_a_key_that_is_missing_or_another_one_is_named(make_rack):
+    rack = make_rack(**FIXED, conductor={"deploy_callback_timeout": 6})
+    machine = enrol(rack)
+    good = rack.media.key.read_bytes()
+
+    def fail():
+        rack.call("PUT", "/v1/nodes/n1/states/provision", {"target": "active"}, want=202)
+        wait_until(lambda: rack.node("n1")["provision_state"] == "deploy failed", 60, what="deploy failed")
+        wait_until(lambda: rack.flow("n1").get("phase") in (None, ""), 60, what="cleaned up")
+        return rack.node("n1")["last_error"]
+
+    rack.media.key.unlink()
+    said = fail()
+    assert "[boot]media_key_file" in said and str(rack.media.key) in said
+    assert rack.published() == []
+    # the boot host has another one
+    rack.media.key.write_bytes(good)
+    rack.media.key.chmod(0o600)
+    rack.media.start()
+    rack.media.key.write_bytes(bytes(32))
+    assert fail() and "its signature is wrong" in rack.media.log()
+    rack.media.key.write_bytes(good)
+    rack.provision("n1", "active", "active", 90)
+    wait_until(machine.instance_is_up, 10)
+
+
+def test_a_url_whose_time_is_over(make_rack):
+    """The ISO is asked for too late: a BMC is refused, and the deployment says what to look at."""
+    rack = make_rack(boot={**FIXED["boot"], "media_url_lifetime": 1}, conductor={"deploy_callback_timeout": 6})
+    machine = enrol(rack)
+    kept, get = rack.media.get, []
+
+    def slow(method, path, headers):
+        until = int(path.split("/")[2].split("-")[0])
+        wait_until(lambda: time.time() >= until, 5)
+        get.append(kept(method, path, headers))
+        return get[-1]
+
+    rack.media.get = slow
+    rack.call("PUT", "/v1/nodes/n1/states/provision", {"target": "active"}, want=202)
+    wait_until(lambda: rack.node("n1")["provision_state"] == "deploy failed", 60, what="deploy failed")
+    assert {status for status, _, _ in get} == {410} and "its time was over" in rack.media.log()
+    assert machine.disk_head(512) == bytes(512)
 
 
 def test_the_boot_interface_is_offered_by_redfish_only(make_rack):

@@ -22,6 +22,9 @@ struct rack {
 	unsigned requests, heads, gone;
 	struct http_request *held; /* by the path /hold */
 	bool late;
+	bool breaks;
+	unsigned pieces, ended;
+	size_t largest;
 };
 
 static void on_late(void *ctx)
@@ -37,6 +40,36 @@ static void on_gone(void *ctx)
 	r->held = NULL;
 }
 
+/* A body that is made while it is sent: digits that count the bytes, up to where it breaks. */
+#define MADE_LENGTH 200000
+#define MADE_BREAK  150000
+
+static bool read_made(void *ctx, uint64_t offset, uint8_t *buffer, size_t length)
+{
+	struct rack *r = ctx;
+
+	r->pieces++;
+	r->largest = MAX(r->largest, length);
+	if (r->breaks && offset + length > MADE_BREAK)
+		return false;
+	for (size_t i = 0; i < length; i++)
+		buffer[i] = (uint8_t)('0' + (offset + i) % 10);
+	return true;
+}
+
+static void end_made(void *ctx)
+{
+	((struct rack *)ctx)->ended++;
+}
+
+static void answer_made(struct rack *r, struct http_request *rq)
+{
+	bool empty = g_str_has_suffix(http_request_path(rq), "/empty");
+	const struct http_body_source source = {empty ? 0 : MADE_LENGTH, read_made, r, end_made};
+
+	http_request_reply_from(rq, 200, "text/plain", &source);
+}
+
 /* Answers with what it understood. */
 static void on_request(void *ctx, struct http_request *rq)
 {
@@ -49,6 +82,10 @@ static void on_request(void *ctx, struct http_request *rq)
 	if (g_str_equal(http_request_path(rq), "/hold")) {
 		r->held = rq;
 		http_request_on_gone(rq, on_gone, r);
+		return;
+	}
+	if (g_str_has_prefix(http_request_path(rq), "/made")) {
+		answer_made(r, rq);
 		return;
 	}
 	g_autofree char *text = g_strdup_printf(
@@ -868,6 +905,68 @@ static void test_keys(void)
 	g_assert_cmpstr(identity, ==, IDENTITY);
 }
 
+static void test_made_body(void)
+{
+	struct rack *r = rack_new(&(struct http_server_options){.body_limit = 1});
+	int fd = dial(r);
+	static const char twice[] =
+		"GET /made HTTP/1.1\r\nHost: x\r\n\r\nGET /made HTTP/1.1\r\nHost: x\r\nConnection: "
+		"close\r\n\r\n";
+
+	/* Two on one connection, the second one sent before the first one is answered. */
+	say(fd, twice, strlen(twice));
+	g_autofree char *heard = hear(r, fd, NULL);
+	const char *body = heard;
+
+	for (unsigned n = 0; n < 2; n++) {
+		g_assert_nonnull(strstr(body, "Content-Length: 200000\r\n"));
+		body = strstr(body, "\r\n\r\n") + 4;
+		for (size_t i = 0; i < MADE_LENGTH; i++)
+			g_assert_cmpint(body[i], ==, '0' + (int)(i % 10));
+		body += MADE_LENGTH;
+	}
+	g_assert_cmpstr(body, ==, "");
+	g_assert_cmpuint(r->ended, ==, 2);
+	g_assert_cmpuint(r->largest, <=, 64 * 1024);
+	close(fd);
+	/* No piece is made for nobody. */
+	unsigned pieces = r->pieces;
+	g_autofree char *head =
+		exchange(r, "HEAD /made HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+	g_autofree char *empty =
+		exchange(r, "GET /made/empty HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+
+	g_assert_true(g_str_has_suffix(head, "\r\n\r\n"));
+	g_assert_nonnull(strstr(head, "Content-Length: 200000\r\n"));
+	g_assert_nonnull(strstr(empty, "Content-Length: 0\r\n"));
+	g_assert_cmpuint(r->pieces, ==, pieces);
+	g_assert_cmpuint(r->ended, ==, 4);
+	rack_free(r);
+}
+
+static void test_made_body_that_breaks(void)
+{
+	struct rack *r = rack_new(&(struct http_server_options){.body_limit = 1});
+
+	r->breaks = true;
+	g_autofree char *heard = exchange(r, "GET /made HTTP/1.1\r\nHost: x\r\n\r\n");
+	const char *body = strstr(heard, "\r\n\r\n") + 4;
+
+	g_assert_cmpuint(strlen(body), >, 0);
+	g_assert_cmpuint(strlen(body), <=, MADE_BREAK);
+	g_assert_cmpuint(r->ended, ==, 1);
+	/* A client that goes away in the middle. */
+	r->breaks = false;
+	int fd = dial(r);
+
+	say(fd, "GET /made HTTP/1.1\r\nHost: x\r\n\r\n",
+	    strlen("GET /made HTTP/1.1\r\nHost: x\r\n\r\n"));
+	while (r->pieces < 4)
+		loop_turn(r->l, true);
+	close(fd);
+	rack_free(r);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -901,5 +1000,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/http/client/only addresses of machines inside the ranges are dialled",
 			test_dial_address);
 	g_test_add_func("/http/tls/key and identity have the agreed form", test_keys);
+	g_test_add_func("/http/server/a body is made while it is sent", test_made_body);
+	g_test_add_func("/http/server/a body that cannot be made to its end is cut off",
+			test_made_body_that_breaks);
 	return g_test_run();
 }
