@@ -45,7 +45,8 @@ static struct seal_key *key_from_private(const uint8_t bytes[static KEY_BYTES])
 struct seal_key *seal_key_read_fd(int fd, const char *name, GError **error)
 {
 	uint8_t bytes[KEY_BYTES];
-	struct seal_key *k = key_file_read_fd(fd, name, bytes, error) ? key_from_private(bytes) : NULL;
+	struct seal_key *k =
+		key_file_read_fd(fd, name, bytes, error) ? key_from_private(bytes) : NULL;
 
 	OPENSSL_cleanse(bytes, sizeof(bytes));
 	return k;

@@ -113,7 +113,8 @@ static bool send_media(struct act *a, enum bmc_operation operation, GError **err
 
 	if (act_is_under_way(a, ROLE_BMC))
 		return true;
-	if (operation == BMC_INSERT_MEDIA && !(url = media_call_url(a->c->config, a->f.path, error)))
+	if (operation == BMC_INSERT_MEDIA &&
+	    !(url = media_call_url(a->c->config, a->f.path, error)))
 		return false;
 	if (!fill_bmc_request(a->c, a->n, operation, &m, error))
 		return false;

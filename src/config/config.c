@@ -432,5 +432,6 @@ char *config_media_key_file(const struct config *c)
 	const char *own = config_text(c, OPTION_boot_media_key_file);
 
 	return *own ? g_strdup(own)
-		    : g_build_filename(config_text(c, OPTION_DEFAULT_state_path), "media.key", NULL);
+		    : g_build_filename(config_text(c, OPTION_DEFAULT_state_path), "media.key",
+				       NULL);
 }

@@ -19,7 +19,7 @@
 #include "sanitized.h"
 
 /* With AddressSanitizer the lists are wider: it reads files, makes threads and maps its shadow. */
-#define STRICT (!SANITIZED)
+#define STRICT      (!SANITIZED)
 
 #define LANDLOCKED  2 /* exit status: refused, and the kernel has Landlock */
 #define NO_LANDLOCK 3
