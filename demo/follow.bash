@@ -106,7 +106,7 @@ check_boot_data() {
 
 # Prints an operation's milestones while its command, a background process, runs.
 follow() { # OPERATION PID-OF-COMMAND
-	local deadline=$((SECONDS + 150)) reached=0 milestones each
+	local deadline=$((SECONDS + 300)) reached=0 milestones each
 	mapfile -t milestones < <("$1_milestones")
 	while [ $reached -lt ${#milestones[@]} ]; do
 		each=${milestones[$reached]}

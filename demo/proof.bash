@@ -9,7 +9,7 @@ has_said_again() { [ "$(said "$1")" -gt "$2" ]; }
 # The instance tries, the firewall drops; with the rule opened for a moment the attempt gets through.
 prove() {
 	local before during after failures
-	await 20 "the instance's attempt" has_said_again 'cannot reach' 0
+	await 60 "the instance's attempt" has_said_again 'cannot reach' 0
 	rack exec control curl -sf -m 5 -o /dev/null "$api/" || fail "nothing listens at $api: a drop would prove nothing"
 	[ "$(rack count node_to_control)" -gt 0 ] || fail "the firewall counted no attempt"
 	before=$(rack count from_nodes)
@@ -17,16 +17,16 @@ prove() {
 	[ "$before" = 0 ] || fail "a node reached the control host"
 
 	rack open
-	await 20 "an attempt with the firewall open" has_said_again 'reached' 0
+	await 60 "an attempt with the firewall open" has_said_again 'reached' 0
 	rack close
 	failures=$(said 'cannot reach')
-	await 20 "an attempt with the firewall closed" has_said_again 'cannot reach' "$failures"
+	await 60 "an attempt with the firewall closed" has_said_again 'cannot reach' "$failures"
 	during=$(($(rack count from_nodes) - before))
 	say "drop rule opened for a moment, on purpose: the same attempt gets through, control host saw $during"
 	[ "$during" -gt 0 ] || fail "the witness on the control host does not count"
 
 	failures=$(said 'cannot reach')
-	await 20 "a further attempt" has_said_again 'cannot reach' "$failures"
+	await 60 "a further attempt" has_said_again 'cannot reach' "$failures"
 	after=$(($(rack count from_nodes) - before - during))
 	say "rule back: attempts are dropped again, control host saw $after"
 	[ "$after" = 0 ] || fail "a node reached the control host"

@@ -11,11 +11,10 @@
 static char *list_macs(const json_t *macs)
 {
 	GString *text = g_string_new(NULL);
-	json_t *mac;
-	size_t i;
 
-	json_array_foreach(macs, i, mac)
-		g_string_append_printf(text, "%s%s", i ? "," : "", json_string_value(mac));
+	for (size_t i = 0; i < json_array_size(macs); i++)
+		g_string_append_printf(text, "%s%s", i ? "," : "",
+				       json_string_value(json_array_get(macs, i)));
 	return g_string_free(text, !macs);
 }
 

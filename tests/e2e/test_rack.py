@@ -34,7 +34,7 @@ class Run:
         options = [f"--{firmware}", "--rescue", "--clean"]
         options += ["--media"] * (boot == "media") + ["--active"] * (mode == "active")
         done = subprocess.run([REPOSITORY / "demo/run", *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=900, text=True, errors="replace")
+                              stderr=subprocess.STDOUT, timeout=1800, text=True, errors="replace")
         print(done.stdout)
         assert done.returncode == 0
         self.output = done.stdout
