@@ -250,6 +250,17 @@ def module_inoxd(build, module_folder):
     factory.stop(False)
 
 
+# The files that take longest, the longest first.  One that begins last would be waited for by itself.
+LONG_FILES = ["test_takeover.py", "test_crash.py", "test_fast_track.py", "test_restarts.py", "test_restarts_rescue.py",
+              "test_inox_bmc.py", "test_tokens.py", "test_ramdisk.py", "test_dialers.py", "test_fleet.py"]
+
+
+def pytest_collection_modifyitems(items):
+    """Files are handed out to xdist's workers in this order; the tests of one keep theirs."""
+    rank = {name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     """Fixtures can see whether their test failed."""
