@@ -86,11 +86,12 @@ static bool check_arguments(const struct request *rq, enum state_event verb, GEr
 		if (!is_blank(value) && a->late_verbs & 1u << verb && rq->minor < a->late_since)
 			return api_error_set_too_old(error);
 	}
-	if (verb == STATE_EVENT_CLEAN && json_is_true(json_object_get(rq->body, "disable_ramdisk")))
-		return request_check_unlocked(rq->node, error) &&
-		       inox_error_set(error, INOX_ERROR_INVALID,
-				      "disable_ramdisk is not supported by this release of Inox: "
-				      "every step needs the ramdisk");
+	const json_t *bare = json_object_get(rq->body, "disable_ramdisk");
+
+	if (!is_blank(bare) && !json_is_boolean(bare))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "disable_ramdisk must be true or false, and not a %s",
+				      json_type_text(bare));
 	if (runbook && rq->minor < 92)
 		return api_error_set_too_old(error);
 	if (runbook)
@@ -253,6 +254,7 @@ bool node_provision(struct request *rq, GError **error)
 		.verb = verb,
 		.word = json_peek_string(rq->body, "target"),
 		.config_drive = drive ? drive : kept,
+		.disable_ramdisk = json_is_true(json_object_get(rq->body, "disable_ramdisk")),
 		.steps = chosen_steps(rq),
 		.rescue_password = password,
 		.fast_track = config_bool(rq->api->config, OPTION_deploy_fast_track),

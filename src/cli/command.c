@@ -25,6 +25,7 @@ const struct command commands[] = {
 	{ "undeploy",      "NODE",              "take the instance away",                          command_undeploy },
 	{ "abort",         "NODE",              "end an operation that waits",                     command_abort },
 	{ "clean",         "NODE --step STEP",  "run clean steps on a manageable node",            command_clean },
+	{ "unhold",        "NODE",              "let a held cleaning go on",                       command_unhold },
 	{ "rescue",        "NODE",              "boot a rescue system to log in to",               command_rescue },
 	{ "unrescue",      "NODE",              "back from the rescue system to the instance",     command_unrescue },
 	{ "power",         "NODE on|off|reboot|status", "switch or show the power",                command_power },

@@ -58,6 +58,7 @@ int command_deploy(struct invocation *in, GError **error);
 int command_undeploy(struct invocation *in, GError **error);
 int command_abort(struct invocation *in, GError **error);
 int command_clean(struct invocation *in, GError **error);
+int command_unhold(struct invocation *in, GError **error);
 int command_rescue(struct invocation *in, GError **error);
 int command_unrescue(struct invocation *in, GError **error);
 int command_power(struct invocation *in, GError **error);

@@ -161,6 +161,7 @@ static const struct {
 	const char *from, *to;
 } aborted[] = {
 	{"clean wait", "clean failed"},
+	{"clean hold", "clean failed"},
 	{"rescue wait", "rescue failed"},
 };
 
@@ -233,6 +234,12 @@ int command_unrescue(struct invocation *in, GError **error)
 	return simple_verb(in, "unrescue", "unrescue", "active", error);
 }
 
+/* Only manual cleaning can be held. */
+int command_unhold(struct invocation *in, GError **error)
+{
+	return simple_verb(in, "unhold", "unhold", "manageable", error);
+}
+
 /* "deploy.erase_devices" or a whole step as a JSON object.  A new reference. */
 static json_t *clean_step_value(const char *text, GError **error)
 {
@@ -254,7 +261,11 @@ int command_clean(struct invocation *in, GError **error)
 {
 	struct wait_options w = {.timeout_s = WAIT_DEFAULT_S};
 	g_auto(GStrv) steps = NULL;
+	gboolean bare = FALSE;
 	const GOptionEntry entries[] = {
+		{"disable-ramdisk", 0, 0, G_OPTION_ARG_NONE, &bare,
+		 "boot nothing: for the steps power_on, power_off, reboot, hold and wait alone",
+		 NULL},
 		{"step", 0, 0, G_OPTION_ARG_STRING_ARRAY, &steps,
 		 "a clean step; may be given several times, in order", "INTERFACE.STEP|JSON"},
 		WAIT_ENTRIES(w),
@@ -279,9 +290,11 @@ int command_clean(struct invocation *in, GError **error)
 			return 2;
 		json_array_append_new(list, step);
 	}
-	return provision(in, in->argv[0],
-			 json_pack("{s:s, s:O}", "target", "clean", "clean_steps", list),
-			 "manageable", &w, error);
+	json_t *body = json_pack("{s:s, s:O}", "target", "clean", "clean_steps", list);
+
+	if (bare)
+		json_object_set_new(body, "disable_ramdisk", json_true());
+	return provision(in, in->argv[0], body, "manageable", &w, error);
 }
 
 struct deploy_options {

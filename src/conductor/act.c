@@ -121,7 +121,8 @@ static bool (*const actions[ACTION_COUNT])(struct act *, GError **) = {
 	[ACTION_STEP_SEND] = act_step,      [ACTION_STEP_WAIT] = act_wait,
 	[ACTION_FINALIZE] = act_finalize,   [ACTION_SYNC] = act_call,
 	[ACTION_AGENT_OFF] = act_call,      [ACTION_KEEP_AGENT] = act_withdraw_boot,
-	[ACTION_IDLE] = act_wait,
+	[ACTION_IDLE] = act_wait,           [ACTION_HOLD] = act_wait,
+	[ACTION_PAUSE] = act_wait,
 };
 
 static void act_in_motion(struct act *a)

@@ -166,9 +166,10 @@ bool act_keep_watch(struct act *a, GError **error)
 {
 	enum flow_watch want = action_info[flow_action(&a->f)].watch;
 	bool waiting = flow_action(&a->f) == ACTION_STEP_WAIT || flow_action(&a->f) == ACTION_IDLE;
+	/* The agent of an active node says itself when it is there; a held cleaning may have none. */
+	bool nobody = (a->f.active && !a->f.called) || (want == WATCH_STILL && !a->n->agent_token);
 
-	/* The agent of an active node says itself when it is there. */
-	if (want == WATCH_OFF || (a->f.active && !a->f.called)) {
+	if (want == WATCH_OFF || nobody) {
 		node_unwatch(a->c, a->run);
 		return true;
 	}

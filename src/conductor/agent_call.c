@@ -155,6 +155,8 @@ json_t *agent_call_params(const struct config *conf, const struct node *n, const
 	case ACTION_CONTACT:
 	case ACTION_KEEP_AGENT:
 	case ACTION_IDLE:
+	case ACTION_HOLD:
+	case ACTION_PAUSE:
 	case ACTION_IDENTIFY:
 	case ACTION_STEP_WAIT:
 	case ACTION_SYNC:

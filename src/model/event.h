@@ -72,6 +72,7 @@ struct event {
 	enum state_event verb;
 	const char *word; /* as the client wrote it, for sentences; NULL: its canonical word */
 	const char *config_drive;    /* NULL: none given */
+	bool disable_ramdisk;        /* of manual cleaning */
 	const json_t *steps;         /* deploy_steps or clean_steps; NULL: none given */
 	const char *rescue_password; /* sealed for this node; NULL: none given */
 	struct agent_defaults agents;

@@ -40,7 +40,7 @@ enum action {
 };
 
 enum flow_watch { WATCH_OFF, WATCH_FIRST, WATCH_ON, WATCH_STILL };
-enum flow_limit { LIMIT_POWER, LIMIT_CALLBACK, LIMIT_IDLE, LIMIT_DAY };
+enum flow_limit { LIMIT_POWER, LIMIT_CALLBACK, LIMIT_IDLE, LIMIT_DAY, LIMIT_STEP, LIMIT_NEVER };
 enum flow_end { END_DONE, END_POWER, END_UNDEPLOYED, END_CLEANED, END_RESCUED, END_KEEP };
 enum {
 	P_SKIP = 1 << 0,
@@ -49,7 +49,10 @@ enum {
 	P_MEDIA = 1 << 3,
 	P_NETWORK = 1 << 4,
 	P_STAY = 1 << 5,
-	P_LEAVE = 1 << 6
+	P_LEAVE = 1 << 6,
+	P_BARE = 1 << 7,
+	P_AGENT = 1 << 8,
+	P_JUMP = 1 << 9
 };
 
 struct phase_info {

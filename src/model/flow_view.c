@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "fold.h"
+#include "jsons.h"
 
 static void add_time(json_t *view, const char *key, struct wall t)
 {
@@ -29,7 +30,10 @@ static void add_progress(GString *text, const struct node *n, const struct flow 
 		g_string_append_printf(text, " %s.%s",
 				       json_string_value(json_object_get(step, "interface")),
 				       json_string_value(json_object_get(step, "step")));
-	if (action == ACTION_POWER_OFF && f->step > 0)
+	if (step && phase_info[f->phase].flags & P_JUMP && action != ACTION_IDENTIFY)
+		g_string_append_printf(text, " (step %s.%s)", json_peek_string(step, "interface"),
+				       json_peek_string(step, "step"));
+	if (f->phase == PHASE_CLEAN_OFF && f->step > 0)
 		g_string_append(text, ", because the step before has asked for a reboot");
 	if (action == ACTION_CONTACT && f->active && !f->called)
 		g_string_append(text, ", which has to send its first heartbeat,");
@@ -57,6 +61,9 @@ static void add_ending(GString *text, const struct flow *f, struct wall now)
 		g_string_append(text, "; the agent does not answer at present");
 	if (f->until.us == 0)
 		g_string_append(text, "; the conductor has not taken it up yet");
+	else if (flow_action(f) == ACTION_PAUSE)
+		g_string_append_printf(text, "; it goes on in %lld s",
+				       seconds_between(now, f->until));
 	else if (!flow_has_deadline(f))
 		g_string_append(text, "; there is no deadline");
 	else

@@ -105,6 +105,10 @@ static void fold_passed_deadline(struct fold *x)
 		fold_idle_deadline(x);
 		return;
 	}
+	if (info->action == ACTION_PAUSE) {
+		fold_advance(x);
+		return;
+	}
 	/* The dialer reports changes only: silence of an agent that it did not lose is a long step.  The
 	 * new turn makes the conductor renew the watch, so a dialer that forgot the node reports again. */
 	if (info->action == ACTION_STEP_WAIT && !f->gone) {

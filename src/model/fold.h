@@ -28,6 +28,8 @@ void fold_note(struct fold *x, const char *reason);
 
 /* fold_phase.c: moves of the flow */
 void fold_start(struct fold *x, enum operation op);
+/* Without a ramdisk. */
+void fold_start_bare(struct fold *x, enum operation op);
 void fold_enter(struct fold *x, enum phase p);
 void fold_advance(struct fold *x);
 /* An attempt failed: again after a pause, or the phase fails. */
@@ -90,6 +92,10 @@ void fold_step_reply(struct fold *x);
 void fold_list(struct fold *x);
 void fold_command(struct fold *x);
 void fold_sending(struct fold *x);
+/* Where the next clean step is carried out; PHASE_NONE: there is none.  Goes past steps that are done by what comes. */
+enum phase fold_step_phase(struct fold *x);
+/* A step of the conductor's own, or a part of it, is done. */
+void fold_end_own_step(struct fold *x);
 /* "deploy.write_image"; the caller frees it. */
 char *fold_step_name(const struct fold *x);
 /* Borrowed; NULL when there are no (more) steps. */

@@ -81,7 +81,8 @@ void fold_agent_restarted(struct fold *x)
 	if (flow_action(f) == ACTION_EJECT || flow_action(f) == ACTION_WITHDRAW_TOKEN ||
 	    flow_action(f) == ACTION_BOOT_DISK || flow_action(f) == ACTION_SYNC ||
 	    flow_action(f) == ACTION_AGENT_OFF || flow_action(f) == ACTION_KEEP_AGENT ||
-	    flow_action(f) == ACTION_IDLE)
+	    flow_action(f) == ACTION_IDLE || flow_action(f) == ACTION_HOLD ||
+	    flow_action(f) == ACTION_PAUSE)
 		return;
 	f->restarts++;
 	if (runs_step(f) && (!may_run_again(name) || f->runs >= RUNS_MOST)) {

@@ -126,7 +126,7 @@ void fold_finish(struct fold *x)
 static void fail(struct fold *x, const char *sentence)
 {
 	enum flow_end end = operation_info[flow_operation(&x->f)].end;
-	enum provision_state to;
+	enum provision_state from = (enum provision_state)x->n->provision_state, to;
 	/* The address of a rescued machine outlives its path.  A machine that may still run keeps it, but one
 	 * that is given up does not. */
 	bool published = x->f.path || x->f.kept || (x->n->agent_address && end == END_UNDEPLOYED);
@@ -135,8 +135,8 @@ static void fail(struct fold *x, const char *sentence)
 	if (end == END_POWER) {
 		FOLD_TEXT(x, target_power_state, NULL);
 		FOLD_TEXT(x, power_state, power_state_text(POWER_ERROR));
-	} else if (provision_state_next((enum provision_state)x->n->provision_state,
-					STATE_EVENT_FAIL, &to)) {
+	} else if (provision_state_next(from, STATE_EVENT_FAIL, &to) ||
+		   provision_state_next(from, STATE_EVENT_ABORT, &to)) {
 		fold_set_state(x, to);
 	}
 	/* From here the boot's secret is worth nothing, whenever its files go. */

@@ -2,6 +2,7 @@
 #include "deployment.h"
 #include "fold.h"
 #include "jsons.h"
+#include "steps.h"
 
 #define BACK_OFF_MAX 30
 #define BOOT_MACS    "boot_macs"
@@ -25,6 +26,9 @@ static bool is_passed_over(const struct node *n, const struct flow *f, enum phas
 	if ((info->flags & P_OWN) && !f->own_agent)
 		return true;
 	if (info->flags & (f->stays ? P_LEAVE : P_STAY))
+		return true;
+	if ((info->flags & P_JUMP) || ((info->flags & P_AGENT) && !n->agent_token) ||
+	    (f->bare && !(info->flags & P_BARE)))
 		return true;
 	if (info->flags & (deployment_uses_media(n) ? P_NETWORK : P_MEDIA))
 		return true;
@@ -88,6 +92,8 @@ struct wall fold_deadline(const struct fold *x)
 	case LIMIT_CALLBACK: seconds = patience(x); break;
 	case LIMIT_IDLE: seconds = CLAMP(x->ev->fast_track_s / 3, 1, IDLE_LOOK_MOST_S); break;
 	case LIMIT_DAY: seconds = 24 * 3600; break;
+	case LIMIT_STEP: seconds = steps_own_seconds(fold_peek_step(x->n, &x->f)); break;
+	case LIMIT_NEVER: seconds = FLOW_FOREVER; break;
 	}
 	if (limits->power_s == 0)
 		return (struct wall){0};
@@ -107,7 +113,8 @@ static json_t *shown_step(const struct fold *x)
 	if (info->step)
 		return json_pack("{s:s, s:s, s:i, s:n}", "interface", "deploy", "step", info->step,
 				 "priority", info->priority, "argsinfo");
-	if (info->action == ACTION_STEP_SEND || info->action == ACTION_STEP_WAIT)
+	if (step && (info->action == ACTION_STEP_SEND || info->action == ACTION_STEP_WAIT ||
+		     (info->flags & P_JUMP && info->action != ACTION_IDENTIFY)))
 		return attr_masked(step);
 	return json_object();
 }
@@ -166,13 +173,27 @@ static bool is_before_steps(enum action action)
 	return action == ACTION_IDENTIFY || action == ACTION_CLAIM || action == ACTION_LOAD_STEPS;
 }
 
+/* Where the way leads that begins at this phase; a clean step may lead elsewhere. */
+static enum phase find_way(struct fold *x, enum phase p)
+{
+	if (p == PHASE_NONE || phase_info[p].flags & P_JUMP)
+		return p;
+	if (phase_info[p].action == ACTION_STEP_SEND)
+		x->f.stays = fold_may_stay(x);
+	p = first_not_passed_over(x->n, &x->f, p);
+	if (p != PHASE_CLEAN_STEP_SEND)
+		return p;
+	/* Steps that are done by what comes next may be the last ones. */
+	enum phase of_step = fold_step_phase(x);
+
+	return of_step == PHASE_NONE ? first_not_passed_over(x->n, &x->f, p) : of_step;
+}
+
 void fold_enter(struct fold *x, enum phase p)
 {
 	struct flow *f = &x->f;
 
-	if (p != PHASE_NONE && phase_info[p].action == ACTION_STEP_SEND)
-		f->stays = fold_may_stay(x);
-	p = first_not_passed_over(x->n, f, p);
+	p = find_way(x, p);
 	if (p == PHASE_NONE) {
 		fold_finish(x);
 		return;
@@ -207,10 +228,14 @@ void fold_enter(struct fold *x, enum phase p)
 
 void fold_advance(struct fold *x)
 {
+	if (phase_info[x->f.phase].flags & P_JUMP) {
+		fold_end_own_step(x);
+		return;
+	}
 	fold_enter(x, flow_phase_after(x->f.phase));
 }
 
-void fold_start(struct fold *x, enum operation op)
+static void start(struct fold *x, enum operation op, bool bare)
 {
 	/* Boot data of an older flow stay known until they are taken back.  The turn starts at the clock,
 	 * so that answers for an older flow never fit a newer one. */
@@ -226,7 +251,19 @@ void fold_start(struct fold *x, enum operation op)
 	x->f.kept = kept;
 	x->f.turn = turn;
 	x->f.started = x->ev->now;
-	fold_enter(x, operation_info[op].first);
+	x->f.bare = bare;
+	x->f.phase = operation_info[op].first;
+	fold_enter(x, x->f.phase);
+}
+
+void fold_start(struct fold *x, enum operation op)
+{
+	start(x, op, false);
+}
+
+void fold_start_bare(struct fold *x, enum operation op)
+{
+	start(x, op, true);
 }
 
 /* What a clean-up could not do stays to be read behind the error that made it necessary. */

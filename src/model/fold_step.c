@@ -131,6 +131,67 @@ static void step_succeeded(struct fold *x)
 			      : fold_phase_with(x, ACTION_STEP_SEND));
 }
 
+static void next_boot(struct fold *x)
+{
+	begin_step(x, x->f.step + 1);
+	end_agent(x);
+}
+
+/* Without an agent a step that needs one boots the ramdisk first, and is the next one again. */
+enum phase fold_step_phase(struct fold *x)
+{
+	struct flow *f = &x->f;
+	const json_t *step;
+
+	while ((step = fold_peek_step(x->n, f))) {
+		switch (steps_own(step)) {
+		case OWN_NONE:
+			return x->n->agent_token || f->bare ? PHASE_CLEAN_STEP_SEND
+							    : PHASE_CLEAN_OFF;
+		case OWN_HOLD: return PHASE_CLEAN_HOLD;
+		case OWN_POWER_OFF: end_agent(x); return PHASE_CLEAN_STEP_OFF;
+		case OWN_REBOOT:
+			if (f->bare)
+				return PHASE_CLEAN_STEP_OFF;
+			next_boot(x);
+			return PHASE_CLEAN_OFF;
+		case OWN_POWER_ON:
+			if (f->bare)
+				return PHASE_CLEAN_STEP_ON;
+			begin_step(x, f->step + 1);
+			if (!x->n->agent_token)
+				return PHASE_CLEAN_OFF;
+			break;
+		case OWN_WAIT:
+			if (steps_own_seconds(step))
+				return PHASE_CLEAN_PAUSE;
+			begin_step(x, f->step + 1);
+			if (x->n->agent_token)
+				return PHASE_CLEAN_RESUME;
+			break;
+		}
+	}
+	return PHASE_NONE;
+}
+
+/* An agent that nobody spoke with for a while is identified again: hands were at the machine, perhaps. */
+void fold_end_own_step(struct fold *x)
+{
+	struct flow *f = &x->f;
+
+	if (f->phase == PHASE_CLEAN_RESUME) {
+		x->f.milestone = MILESTONE_IDENTITY;
+		fold_enter(x, fold_phase_with(x, ACTION_CLAIM));
+		return;
+	}
+	if (f->phase == PHASE_CLEAN_STEP_OFF && steps_own(fold_peek_step(x->n, f)) == OWN_REBOOT) {
+		fold_enter(x, PHASE_CLEAN_STEP_ON);
+		return;
+	}
+	begin_step(x, f->step + 1);
+	fold_enter(x, x->n->agent_token ? PHASE_CLEAN_RESUME : PHASE_CLEAN_STEP_SEND);
+}
+
 /* The agent has refused the step, and not carried it out. */
 static void versions_differ(struct fold *x, const char *name)
 {

@@ -70,7 +70,8 @@ static bool verb_manage(struct fold *x, GError **error)
 	return true;
 }
 
-static bool check_cleaning(const struct node *n, const struct agent_defaults *agents,
+/* Without a ramdisk it does not matter how its agent would be found. */
+static bool check_cleaning(const struct node *n, const struct agent_defaults *agents, bool bare,
 			   GError **error)
 {
 	g_autoptr(GError) reason = NULL;
@@ -80,7 +81,8 @@ static bool check_cleaning(const struct node *n, const struct agent_defaults *ag
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "Cleaning a node with disable_power_off is not supported by "
 				      "this release of Inox");
-	if (deployment_check_power(n, &reason) && deployment_mode(n, agents, &mode, &reason))
+	if (deployment_check_power(n, &reason) &&
+	    (bare || deployment_mode(n, agents, &mode, &reason)))
 		return true;
 	return inox_error_set(error, INOX_ERROR_INVALID,
 			      "Failed to validate power info for cleaning of node %s: %s",
@@ -90,7 +92,7 @@ static bool check_cleaning(const struct node *n, const struct agent_defaults *ag
 /* `steps` is the operator's list; NULL: what the agent does on its own. */
 static bool start_cleaning(struct fold *x, const json_t *steps, GError **error)
 {
-	if (!check_cleaning(x->n, &x->ev->agents, error))
+	if (!check_cleaning(x->n, &x->ev->agents, false, error))
 		return false;
 	begin(x);
 	fold_forget_steps(x);
@@ -115,9 +117,38 @@ static bool verb_provide(struct fold *x, GError **error)
 	return true;
 }
 
+/* An agent that was kept is not needed, and its machine is the steps' matter. */
+static bool start_bare(struct fold *x, GError **error)
+{
+	json_t *steps = check_cleaning(x->n, &x->ev->agents, true, error)
+				? steps_plan_bare(x->ev->steps, error)
+				: NULL;
+
+	if (!steps)
+		return false;
+	begin(x);
+	fold_end_kept(x);
+	fold_forget_steps(x);
+	fold_set_info(x, clean_words.wanted, json_deep_copy(x->ev->steps));
+	fold_set_info(x, clean_words.steps, steps);
+	fold_start_bare(x, OPERATION_CLEAN);
+	return true;
+}
+
 static bool verb_clean(struct fold *x, GError **error)
 {
-	return steps_check_cleaning(x->ev->steps, error) && start_cleaning(x, x->ev->steps, error);
+	const struct event *ev = x->ev;
+
+	if (!steps_check_cleaning(ev->steps, ev->disable_ramdisk, error))
+		return false;
+	return ev->disable_ramdisk ? start_bare(x, error) : start_cleaning(x, ev->steps, error);
+}
+
+static bool verb_unhold(struct fold *x, GError **error)
+{
+	(void)error;
+	fold_advance(x);
+	return true;
 }
 
 static bool check_deployment(const struct node *n, const struct agent_defaults *agents,
@@ -240,7 +271,7 @@ static bool verb_abort(struct fold *x, GError **error)
 static bool can_abort(const struct node *n)
 {
 	return n->provision_state == STATE_DEPLOY_WAIT || n->provision_state == STATE_CLEAN_WAIT ||
-	       n->provision_state == STATE_RESCUE_WAIT;
+	       n->provision_state == STATE_CLEAN_HOLD || n->provision_state == STATE_RESCUE_WAIT;
 }
 
 /* NULL: known to the API, and not done by this release. */
@@ -249,7 +280,7 @@ static bool (*const verbs[STATE_EVENT_COUNT])(struct fold *, GError **) = {
 	[STATE_EVENT_DEPLOY] = verb_deploy,     [STATE_EVENT_REBUILD] = verb_deploy,
 	[STATE_EVENT_DELETE] = verb_delete,     [STATE_EVENT_ABORT] = verb_abort,
 	[STATE_EVENT_CLEAN] = verb_clean,       [STATE_EVENT_RESCUE] = verb_rescue,
-	[STATE_EVENT_UNRESCUE] = verb_unrescue,
+	[STATE_EVENT_UNRESCUE] = verb_unrescue, [STATE_EVENT_UNHOLD] = verb_unhold,
 };
 
 bool fold_verb(struct fold *x, GError **error)
@@ -301,7 +332,7 @@ bool fold_power_request(struct fold *x, GError **error)
 	const char *word = power_target_text(ev->power_target);
 
 	if (n->provision_state == STATE_CLEANING || n->provision_state == STATE_CLEAN_WAIT ||
-	    ev->power_target == TARGET_NONE)
+	    n->provision_state == STATE_CLEAN_HOLD || ev->power_target == TARGET_NONE)
 		return refuse_state(n, word, error);
 	/* A flow that waits owns the machine's power as one that works does. */
 	if (n->reservation || (x->f.phase != PHASE_NONE && !fold_is_idle(x)))

@@ -10,6 +10,7 @@
 #define NAME_MAX_BYTES 255
 #define PRIORITY_MAX   100000
 #define WRITE_PRIORITY 80
+#define WAIT_MOST_S    86400
 
 /* Of steps with the same priority, the interface that stands first here goes first. */
 static const char *const interfaces[] = {"vendor", "power", "management", "firmware",
@@ -271,6 +272,51 @@ static int compare_places(const void *a, const void *b)
 	return one->index < other->index ? -1 : one->index > other->index;
 }
 
+enum step_own steps_own(const json_t *step)
+{
+	static const char *const names[] = {
+		[OWN_HOLD] = "hold",           [OWN_WAIT] = "wait",     [OWN_POWER_ON] = "power_on",
+		[OWN_POWER_OFF] = "power_off", [OWN_REBOOT] = "reboot",
+	};
+	const char *name = json_peek_string(step, "step");
+
+	for (unsigned i = OWN_NONE + 1; name && i < G_N_ELEMENTS(names); i++)
+		if (strcmp(names[i], name) == 0)
+			return i;
+	return OWN_NONE;
+}
+
+unsigned steps_own_seconds(const json_t *step)
+{
+	const json_t *value = json_object_get(json_object_get(step, "args"), "seconds");
+	json_int_t seconds = json_integer_value(value);
+
+	return seconds >= 1 && seconds <= WAIT_MOST_S ? (unsigned)seconds : 0;
+}
+
+/* As the agent would list it, if it knew it.  False: it is the agent's matter. */
+static bool make_own(const json_t *step, struct step *ret_step)
+{
+	const char *interface = json_peek_string(step, "interface");
+
+	if (steps_own(step) == OWN_NONE || !interface)
+		return false;
+	*ret_step = (struct step){
+		.interface = interface, .name = json_peek_string(step, "step"), .abortable = true};
+	return true;
+}
+
+/* What an agent calls like one of the conductor's own is never asked for. */
+static void drop_own(GArray *list)
+{
+	for (guint i = list->len; i-- > 0;) {
+		g_autoptr(json_t) step = print_step(&g_array_index(list, struct step, i));
+
+		if (steps_own(step) != OWN_NONE)
+			g_array_remove_index(list, i);
+	}
+}
+
 static json_t *print_wanted(GArray *list, const json_t *wanted, GError **error)
 {
 	g_autoptr(GArray) places = g_array_new(FALSE, FALSE, sizeof(struct place));
@@ -288,8 +334,10 @@ static json_t *print_wanted(GArray *list, const json_t *wanted, GError **error)
 			json_array_get(wanted, g_array_index(places, struct place, i).index);
 		const char *interface = json_peek_string(value, "interface");
 		const char *name = json_peek_string(value, "step");
-		const struct step *known =
-			interface && name ? find_step(list, interface, name) : NULL;
+		struct step own;
+		const struct step *known = make_own(value, &own) ? &own
+					   : interface && name   ? find_step(list, interface, name)
+								 : NULL;
 
 		if (!known) {
 			inox_error_set(error, INOX_ERROR_INVALID,
@@ -324,6 +372,7 @@ bool steps_plan_cleaning(const json_t *outcome, const json_t *wanted, const json
 
 	if (!read_offered(outcome, "clean_steps", list, error))
 		return false;
+	drop_own(list);
 	apply_priorities(list, priorities);
 	json_t *steps = wanted ? print_wanted(list, wanted, error) : print_automatic(list);
 
@@ -334,32 +383,60 @@ bool steps_plan_cleaning(const json_t *outcome, const json_t *wanted, const json
 	return true;
 }
 
-bool steps_check_cleaning(const json_t *wanted, GError **error)
+json_t *steps_plan_bare(const json_t *wanted, GError **error)
 {
-	static const char *const reserved[] = {"hold", "wait", "power_on", "power_off", "reboot"};
+	g_autoptr(GArray) none = g_array_new(FALSE, FALSE, sizeof(struct step));
 
+	return print_wanted(none, wanted, error);
+}
+
+static bool check_own(const json_t *step, bool bare, GError **error)
+{
+	json_t *args = json_peek_object(step, "args");
+	enum step_own own = steps_own(step);
+	const char *name = json_peek_string(step, "step");
+
+	if (own == OWN_NONE)
+		return !bare || inox_error_set(error, INOX_ERROR_INVALID,
+					       "The clean step %s.%s needs the ramdisk, and "
+					       "disable_ramdisk is true: only power_on, power_off, "
+					       "reboot, hold and wait can do without",
+					       json_peek_string(step, "interface"), name);
+	if (json_object_size(args) > (own == OWN_WAIT && json_object_get(args, "seconds")))
+		return inox_error_set(error, INOX_ERROR_INVALID, "The clean step '%s' takes %s",
+				      name, own == OWN_WAIT ? "args.seconds alone" : "no args");
+	if (json_object_get(args, "seconds") && !steps_own_seconds(step))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "args.seconds of the clean step 'wait' must be an integer "
+				      "from 1 to %d",
+				      WAIT_MOST_S);
+	if (bare && own == OWN_WAIT && !steps_own_seconds(step))
+		return inox_error_set(
+			error, INOX_ERROR_INVALID,
+			"The clean step 'wait' needs args.seconds where no ramdisk is "
+			"there to be heard again");
+	return true;
+}
+
+bool steps_check_cleaning(const json_t *wanted, bool bare, GError **error)
+{
 	if (json_array_size(wanted) == 0)
 		return inox_error_set(error, INOX_ERROR_INVALID,
 				      "\"clean_steps\" is required when setting target provision "
 				      "state to clean");
 	for (size_t i = 0; i < json_array_size(wanted); i++) {
 		const json_t *step = json_array_get(wanted, i);
-		const char *name = json_peek_string(step, "step");
 
-		if (!name || !is_name(name))
+		if (!is_name(json_peek_string(step, "step")))
 			return inox_error_set(error, INOX_ERROR_INVALID,
 					      "Invalid clean_steps: step %zu has no proper name",
 					      i);
-		for (size_t k = 0; k < G_N_ELEMENTS(reserved); k++)
-			if (strcmp(reserved[k], name) == 0)
-				return inox_error_set(error, INOX_ERROR_INVALID,
-						      "The clean step '%s' is not supported by "
-						      "this release of Inox",
-						      name);
 		if (json_is_true(json_object_get(step, "execute_on_child_nodes")))
 			return inox_error_set(error, INOX_ERROR_INVALID,
 					      "execute_on_child_nodes is not supported by this "
 					      "release of Inox");
+		if (!check_own(step, bare, error))
+			return false;
 	}
 	return true;
 }

@@ -103,6 +103,20 @@ static json_t *step(const char *interface, const char *name)
 	return json_pack("{s:s, s:s}", "interface", interface, "step", name);
 }
 
+/* What the conductor does by itself. */
+static json_t *own_step(void)
+{
+	static const char *const names[] = {"hold",     "wait",      "wait",  "reboot",
+					    "power_on", "power_off", "reboot"};
+	const char *name = names[sim_below(G_N_ELEMENTS(names))];
+	json_t *made = step("power", name);
+
+	if (strcmp(name, "wait") == 0)
+		json_object_set_new(made, "args",
+				    json_pack("{s:I}", "seconds", (json_int_t)(1 + sim_below(90))));
+	return made;
+}
+
 /* Each step once at most, in any order, and at least one. */
 static json_t *clean_steps(unsigned index)
 {
@@ -120,6 +134,29 @@ static json_t *clean_steps(unsigned index)
 	return steps;
 }
 
+static void ask_for_steps(unsigned index, json_t *body)
+{
+	bool bare = sim_coin(200);
+	json_t *agents = clean_steps(index), *steps = json_array(), *value;
+	size_t i;
+
+	json_array_foreach(agents, i, value) {
+		while (bare || sim_coin(250)) {
+			json_array_append_new(steps, own_step());
+			if (bare && sim_coin(400))
+				break;
+		}
+		if (!bare)
+			json_array_append(steps, value);
+	}
+	json_decref(agents);
+	/* With the next contact. */
+	if (!bare && sim_coin(100))
+		json_array_append_new(steps, step("power", "wait"));
+	json_object_set_new(body, "clean_steps", steps);
+	json_object_set_new(body, "disable_ramdisk", json_boolean(bare));
+}
+
 char *api_provision(unsigned index, const char *verb)
 {
 	struct call c;
@@ -127,7 +164,7 @@ char *api_provision(unsigned index, const char *verb)
 	call_begin(&c, index);
 	c.rq.body = json_pack("{s:s}", "target", verb);
 	if (strcmp(verb, "clean") == 0)
-		json_object_set_new(c.rq.body, "clean_steps", clean_steps(index));
+		ask_for_steps(index, c.rq.body);
 	if (strcmp(verb, "rescue") == 0)
 		json_object_set_new(c.rq.body, "rescue_password", json_string(PASSWORD));
 	return run(&c, node_provision, false);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "flow.h"
+#include "jsons.h"
 #include "sim.h"
 
 static void check_leak(const struct node *n, const char *what, const char *text)
@@ -64,6 +65,34 @@ static void check_rescue(const struct node *n)
 			   (int)n->boot_epoch);
 }
 
+static bool is_bare(const struct node *n)
+{
+	struct flow f = {.phase = PHASE_NONE};
+	bool bare = flow_parse(n->flow, &f, NULL) && f.bare;
+
+	flow_clear(&f);
+	return bare;
+}
+
+/* The power is what the last step that switches it has left. */
+static void check_cleaned(const struct node *before, const struct node *n)
+{
+	const json_t *steps = json_object_get(before->driver_internal_info, "clean_steps");
+
+	if (!is_bare(before)) {
+		check_power(n, flow_is_idle(n));
+		return;
+	}
+	for (size_t i = json_array_size(steps); i-- > 0;) {
+		const char *name = json_peek_string(json_array_get(steps, i), "step");
+
+		if (strcmp(name, "hold") == 0 || strcmp(name, "wait") == 0)
+			continue;
+		check_power(n, strcmp(name, "power_off") != 0);
+		return;
+	}
+}
+
 static void check_arrival(const struct node *before, const struct node *n)
 {
 	enum provision_state from = (enum provision_state)before->provision_state;
@@ -85,8 +114,9 @@ static void check_arrival(const struct node *before, const struct node *n)
 	if (to == STATE_RESCUE)
 		check_rescue(n);
 	if ((to == STATE_AVAILABLE || to == STATE_MANAGEABLE) &&
-	    (from == STATE_DELETING || from == STATE_CLEANING || from == STATE_CLEAN_WAIT))
-		check_power(n, flow_is_idle(n));
+	    (from == STATE_DELETING || from == STATE_CLEANING || from == STATE_CLEAN_WAIT ||
+	     from == STATE_CLEAN_HOLD))
+		check_cleaned(before, n);
 }
 
 /* No operation, no trust: nothing that belongs to a boot is left. */

@@ -36,6 +36,7 @@ static const struct sense {
 	[STATE_CLEAN_FAILED] = {"manage", "manage", 500},
 	[STATE_DEPLOY_WAIT] = {"abort", "deleted", 500},
 	[STATE_CLEAN_WAIT] = {"abort", "abort", 500},
+	[STATE_CLEAN_HOLD] = {"unhold", "abort", 850},
 	[STATE_RESCUE] = {"unrescue", "deleted", 800},
 	[STATE_RESCUE_WAIT] = {"abort", "deleted", 700},
 	[STATE_RESCUE_FAILED] = {"unrescue", "rescue", 600},
@@ -51,8 +52,8 @@ static const char *sensible_verb(const struct node *n)
 
 static void ask_verb(unsigned index)
 {
-	static const char *const words[] = {"manage", "provide", "active", "rebuild", "deleted",
-					    "abort",  "clean",   "rescue", "unrescue"};
+	static const char *const words[] = {"manage", "provide", "active", "rebuild",  "deleted",
+					    "abort",  "clean",   "rescue", "unrescue", "unhold"};
 	const struct node *n = rows_peek(index);
 	const char *word = sim_coin(850) ? sensible_verb(n) : NULL;
 
@@ -295,6 +296,16 @@ static void act_once(unsigned index)
 		deeds[i].fn(index);
 }
 
+/* Who holds a cleaning lets it go on some day. */
+static void let_go_on(void *unused)
+{
+	(void)unused;
+	for (unsigned i = 0; i < sim->nodes; i++)
+		if (rows_peek(i) && rows_peek(i)->provision_state == STATE_CLEAN_HOLD)
+			say_result(i, "unhold", api_provision(i, "unhold"));
+	sim_after(20 * SECOND, let_go_on, NULL, NULL);
+}
+
 /* The world is good from here on; what it did stays done. */
 static void become_quiet(void)
 {
@@ -308,6 +319,7 @@ static void become_quiet(void)
 		m->hangs = m->dark = false;
 	}
 	sim_say("---- quiet");
+	let_go_on(NULL);
 }
 
 void people_act(void *unused)

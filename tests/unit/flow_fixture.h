@@ -65,7 +65,8 @@ static inline bool is_tested(enum phase phase)
 static inline void for_each_phase(void (*fn)(struct play *p, enum phase phase))
 {
 	for (unsigned phase = PHASE_NONE + 1; phase < PHASE_COUNT; phase++) {
-		if (!is_tested(phase))
+		/* Entered by name only, and tested by name. */
+		if (!is_tested(phase) || phase_info[phase].flags & P_JUMP)
 			continue;
 		struct play p = at_phase(phase);
 

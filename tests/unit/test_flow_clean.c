@@ -223,7 +223,12 @@ static void test_clean_refusals(void)
 {
 	static const char *const bad[][2] = {
 		{"[]", "\"clean_steps\" is required"},
-		{"[{\"interface\": \"power\", \"step\": \"reboot\"}]", "'reboot' is not supported"},
+		{"[{\"interface\": \"power\", \"step\": \"reboot\", \"args\": {\"hard\": 1}}]",
+		 "'reboot' takes no args"},
+		{"[{\"interface\": \"power\", \"step\": \"wait\", \"args\": {\"seconds\": 0}}]",
+		 "from 1 to 86400"},
+		{"[{\"interface\": \"power\", \"step\": \"wait\", \"args\": {\"minutes\": 1}}]",
+		 "'wait' takes args.seconds alone"},
 		{"[{\"interface\": \"deploy\", \"step\": \"a/b\"}]", "proper name"},
 		{"[{\"interface\": \"deploy\", \"step\": \"a\", \"execute_on_child_nodes\": true}]",
 		 "execute_on_child_nodes"},

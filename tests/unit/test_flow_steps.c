@@ -222,6 +222,270 @@ static void test_versions_refused(void)
 	play_done(&p);
 }
 
+/* ---- steps of the conductor's own */
+
+#define OWN(name) "{\"interface\": \"power\", \"step\": \"" name "\"}"
+#define WAIT(secs) \
+	"{\"interface\": \"power\", \"step\": \"wait\", \"args\": {\"seconds\": " secs "}}"
+
+static void pass_deadline(struct play *p)
+{
+	struct flow f = play_flow(p);
+
+	g_assert_cmpint(f.until.us, ==, p->now.us + 5000000);
+	p->now = f.until;
+	flow_clear(&f);
+	struct event ev = play_event(p, EVENT_DEADLINE);
+
+	g_assert_true(play_fold(p, &ev, NULL));
+}
+
+static void unhold(struct play *p)
+{
+	g_assert_cmpint(p->n->provision_state, ==, STATE_CLEAN_HOLD);
+	g_assert_null(p->n->reservation);
+	g_assert_true(play_verb(p, STATE_EVENT_UNHOLD, NULL));
+	play_taken(p);
+}
+
+static void test_hold(void)
+{
+	struct play p =
+		begin(STATE_EVENT_CLEAN, "[" OWN("hold") "," STEP("burn") "," OWN("hold") "]");
+
+	to_steps(&p, "1");
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_HOLD);
+	g_assert_cmpint(p.n->target_provision_state, ==, STATE_MANAGEABLE);
+	g_assert_cmpstr(json_peek_string(p.n->clean_step, "step"), ==, "hold");
+	struct flow f = play_flow(&p);
+
+	g_assert_false(flow_has_deadline(&f));
+	flow_clear(&f);
+	/* Whatever the agent does. */
+	struct event gone = play_event(&p, EVENT_AGENT_GONE);
+
+	g_assert_true(play_fold(&p, &gone, NULL));
+	restart_agent(&p);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_HOLD);
+	g_autofree char *why = node_why(p.n, p.now);
+
+	g_assert_nonnull(strstr(
+		why,
+		"waits to be let go on by the verb unhold (step power.hold); there is no deadline"));
+	unhold(&p);
+	g_assert_cmpint(p.n->provision_state, ==, STATE_CLEAN_WAIT);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_RESUME);
+	/* Who is there is asked anew. */
+	play_until(&p, PHASE_CLEAN_LOAD_STEPS);
+	list_steps(&p, "1");
+	carry_out(&p, "burn");
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_HOLD);
+	unhold(&p);
+	to_steps(&p, "1");
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_SYNC);
+	play_until(&p, PHASE_NONE);
+	assert_state(&p, STATE_MANAGEABLE);
+	assert_at_rest(&p);
+	play_done(&p);
+}
+
+static void test_hold_is_aborted(void)
+{
+	struct play p = begin(STATE_EVENT_CLEAN, "[" OWN("hold") "]");
+
+	g_assert_false(play_verb(&p, STATE_EVENT_UNHOLD, NULL));
+	to_steps(&p, "1");
+	struct event ev = play_event(&p, EVENT_POWER_REQUEST);
+
+	ev.power_target = TARGET_POWER_OFF;
+	g_assert_false(play_fold(&p, &ev, NULL));
+	g_assert_true(play_verb(&p, STATE_EVENT_ABORT, NULL));
+	g_assert_cmpint(p.n->provision_state, ==, STATE_CLEAN_FAILED);
+	g_assert_false(p.n->maintenance);
+	play_until(&p, PHASE_NONE);
+	assert_at_rest(&p);
+	play_done(&p);
+}
+
+static void test_wait(void)
+{
+	struct play p =
+		begin(STATE_EVENT_CLEAN, "[" WAIT("5") "," OWN("wait") "," STEP("burn") "]");
+
+	to_steps(&p, "1");
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_PAUSE);
+	g_assert_cmpint(p.n->provision_state, ==, STATE_CLEAN_WAIT);
+	restart_agent(&p);
+	p.now.us -= 1000000;
+	pass_deadline(&p);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_RESUME);
+	to_steps(&p, "1");
+	/* Without seconds: until the agent is heard again. */
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_RESUME);
+	to_steps(&p, "1");
+	carry_out(&p, "burn");
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_SYNC);
+	play_done(&p);
+}
+
+static void test_power_steps(void)
+{
+	struct play p = begin(
+		STATE_EVENT_CLEAN,
+		"[" OWN("power_on") "," OWN("reboot") "," STEP("burn") "," OWN("power_off") "," OWN(
+			"hold") "," STEP("erase_devices") "," OWN("power_off") "]");
+
+	/* The machine is on; the boot is the step. */
+	to_steps(&p, "1");
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_OFF);
+	g_assert_null(p.n->agent_token);
+	to_steps(&p, "1");
+	g_assert_cmpint(p.n->boot_epoch, ==, 2);
+	carry_out(&p, "burn");
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_STEP_OFF);
+	g_assert_null(p.n->agent_token);
+	play_step(&p);
+	/* Nobody is there to be heard again: the next step boots. */
+	unhold(&p);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_OFF);
+	to_steps(&p, "1");
+	g_assert_cmpint(p.n->boot_epoch, ==, 3);
+	carry_out(&p, "erase_devices");
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_STEP_OFF);
+	play_step(&p);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_CONFIRM_OFF);
+	play_until(&p, PHASE_NONE);
+	assert_state(&p, STATE_MANAGEABLE);
+	assert_at_rest(&p);
+	play_done(&p);
+}
+
+static void test_agents_own_names(void)
+{
+	struct play p = begin(STATE_EVENT_PROVIDE, NULL);
+	g_autoptr(json_t) outcome =
+		json_pack("{s:{s:[{s:s,s:s,s:i},{s:s,s:s,s:i}]},s:{}}", "clean_steps", "m",
+			  "interface", "power", "step", "hold", "priority", 30, "interface",
+			  "deploy", "step", "burn", "priority", 10, "hardware_manager_version");
+
+	play_until(&p, PHASE_CLEAN_LOAD_STEPS);
+	struct event ev = play_event(&p, EVENT_AGENT_REPLY);
+
+	ev.outcome = outcome;
+	g_assert_true(play_fold(&p, &ev, NULL));
+	carry_out(&p, "burn");
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_SYNC);
+	play_done(&p);
+}
+
+/* ---- without a ramdisk */
+
+static bool begin_bare(struct play *p, const char *steps, GError **error)
+{
+	struct event ev = play_event(p, EVENT_VERB);
+	g_autoptr(json_t) list = json_loads(steps, 0, NULL);
+
+	g_assert_nonnull(list);
+	ev.verb = STATE_EVENT_CLEAN;
+	ev.steps = list;
+	ev.disable_ramdisk = true;
+	ev.limits = (struct flow_limits){0};
+	/* Nobody could find an agent of this node. */
+	ev.agents.active = true;
+	return play_fold(p, &ev, error);
+}
+
+static void test_bare(void)
+{
+	struct play p = play_new(STATE_MANAGEABLE);
+
+	g_assert_true(begin_bare(
+		&p, "[" OWN("reboot") "," OWN("hold") "," WAIT("5") "," OWN("power_off") "]",
+		NULL));
+	play_taken(&p);
+	g_assert_cmpint(p.n->provision_state, ==, STATE_CLEANING);
+	g_assert_cmpstr(p.n->reservation, ==, PLAY_HOST);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_STEP_OFF);
+	play_step(&p);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_STEP_ON);
+	play_step(&p);
+	g_assert_cmpstr(p.n->power_state, ==, "power on");
+	unhold(&p);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_PAUSE);
+	pass_deadline(&p);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_STEP_OFF);
+	play_step(&p);
+	assert_state(&p, STATE_MANAGEABLE);
+	assert_at_rest(&p);
+	g_assert_cmpint(p.n->boot_epoch, ==, 0);
+	g_assert_cmpuint(json_object_size(p.n->clean_step), ==, 0);
+	play_done(&p);
+}
+
+static void test_bare_leaves_the_power(void)
+{
+	struct play p = play_new(STATE_MANAGEABLE);
+
+	g_assert_true(begin_bare(&p, "[" OWN("power_on") "]", NULL));
+	play_taken(&p);
+	play_step(&p);
+	assert_state(&p, STATE_MANAGEABLE);
+	g_assert_cmpstr(p.n->power_state, ==, "power on");
+	play_done(&p);
+
+	p = play_new(STATE_MANAGEABLE);
+	g_assert_true(begin_bare(&p, "[" OWN("power_on") "]", NULL));
+	play_taken(&p);
+	struct event ev = failure(&p, false);
+
+	g_assert_true(play_fold(&p, &ev, NULL));
+	g_assert_cmpint(p.n->provision_state, ==, STATE_CLEAN_FAILED);
+	g_assert_cmpstr(
+		p.n->last_error, ==,
+		"Failed to switch the machine on, as the clean step says: the cable is out");
+	g_assert_true(p.n->maintenance);
+	assert_at_rest(&p);
+	play_done(&p);
+}
+
+static void test_bare_ends_a_kept_agent(void)
+{
+	struct play p = begin(STATE_EVENT_CLEAN, "[" STEP("burn") "]");
+
+	p.fast_track = true;
+	to_steps(&p, "1");
+	carry_out(&p, "burn");
+	play_until(&p, PHASE_IDLE_WAIT);
+	g_assert_true(begin_bare(&p, "[" OWN("hold") "]", NULL));
+	g_assert_null(p.n->agent_token);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_CLEAR);
+	play_step(&p);
+	g_assert_null(p.n->agent_address);
+	unhold(&p);
+	assert_state(&p, STATE_MANAGEABLE);
+	assert_at_rest(&p);
+	play_done(&p);
+}
+
+static void test_bare_refusals(void)
+{
+	static const char *const bad[][2] = {
+		{"[" OWN("reboot") "," STEP("burn") "]", "deploy.burn needs the ramdisk"},
+		{"[" OWN("wait") "]", "'wait' needs args.seconds"},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+		struct play p = play_new(STATE_MANAGEABLE);
+		g_autoptr(GError) error = NULL;
+
+		g_assert_false(begin_bare(&p, bad[i][0], &error));
+		g_assert_error(error, INOX_ERROR, INOX_ERROR_INVALID);
+		g_assert_nonnull(strstr(error->message, bad[i][1]));
+		assert_state(&p, STATE_MANAGEABLE);
+		play_done(&p);
+	}
+}
+
 #define CASE(name, fn) g_test_add_func("/flow steps/" name, fn)
 
 int main(int argc, char **argv)
@@ -237,5 +501,16 @@ int main(int argc, char **argv)
 	CASE("an agent that changes again and again fails the cleaning",
 	     test_versions_change_without_end);
 	CASE("a step that is refused for its versions was not carried out", test_versions_refused);
+	CASE("held cleaning stays so until it is let go on", test_hold);
+	CASE("held cleaning can be aborted, and its power is not to be switched",
+	     test_hold_is_aborted);
+	CASE("a wait ends in time, or with the next contact", test_wait);
+	CASE("power steps end a boot or begin one", test_power_steps);
+	CASE("an agent's steps of such names are never run", test_agents_own_names);
+	CASE("without a ramdisk the conductor's steps are all there is", test_bare);
+	CASE("without a ramdisk the power stays as the steps leave it", test_bare_leaves_the_power);
+	CASE("without a ramdisk an agent that was kept is not needed any more",
+	     test_bare_ends_a_kept_agent);
+	CASE("without a ramdisk steps of agents are refused at once", test_bare_refusals);
 	return g_test_run();
 }
