@@ -414,19 +414,24 @@ static void tell(const struct subject *s, enum phase now)
 		log_warn(n->uuid.s, "operation failed", F_STR("reason", n->last_error));
 }
 
-/* "deploy/first contact": behind the commit that enters the phase; with "/acted" behind what it starts. */
-static void phase_crash_point(enum phase p, const char *suffix)
+/* "deploy/first contact": behind the commit that enters the phase; with "/acted" behind what it starts.  In a boot that
+ * a step has asked for the phases are "reboot/first contact", too. */
+static void phase_crash_point(const struct node *n, const char *suffix)
 {
 #ifdef INOX_CRASH_POINTS
-	if (p == PHASE_NONE)
+	g_auto(flow) f = {.phase = PHASE_NONE};
+
+	if (!flow_parse(n->flow, &f, NULL) || f.phase == PHASE_NONE)
 		return;
-	g_autofree char *point =
-		g_strdup_printf("%s/%s%s", operation_info[phase_info[p].operation].text,
-				phase_info[p].text, suffix);
+	g_autofree char *point = g_strdup_printf("%s/%s%s", operation_info[flow_operation(&f)].text,
+						 phase_info[f.phase].text, suffix);
+	g_autofree char *again = g_strdup_printf("reboot/%s%s", phase_info[f.phase].text, suffix);
 
 	crash_point(point);
+	if (f.step > 0)
+		crash_point(again);
 #else
-	(void)p;
+	(void)n;
 	(void)suffix;
 #endif
 }
@@ -438,10 +443,10 @@ static void act_on(struct conductor *c, const struct subject *s)
 
 	tell(s, now);
 	if (entered)
-		phase_crash_point(now, "");
+		phase_crash_point(s->n, "");
 	node_act(c, conductor_run(c, s->n->uuid.s), s->n);
 	if (entered)
-		phase_crash_point(now, "/acted");
+		phase_crash_point(s->n, "/acted");
 }
 
 bool conductor_drain(struct conductor *c)

@@ -10,6 +10,7 @@ outside when a phase is seen.
 INOX_CRASH=long tries all of them; the short form tries a selection that has each kind and each process.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -174,6 +175,89 @@ def test_conductor_killed_in_cleaning_at(crash_rack, point):
     phase = point.split("/")[1]
     if phase not in PASSED_OVER:
         assert crash_rack.was_killed("conductor"), "the conductor was not killed: there is no such point"
+
+
+# ---- a step that asks for a reboot
+
+def lab_steps(machine):
+    notes = machine.sysroot / "lab-steps"
+    return [line.split()[0] for line in notes.read_text().splitlines()] if notes.exists() else []
+
+
+@pytest.fixture(scope="module")
+def reboot_rack(build, module_folder, module_inoxd):
+    (module_folder / "reboot").mkdir()
+    made = CrashRack(build, module_folder / "reboot", module_inoxd, (63, 7))
+    state = json.loads(made.machine.state.read_text())
+    made.machine.state.write_text(json.dumps({**state, "agent": str(build / "tests/integration/inox-agent-lab")}))
+    yield made
+    made.rack.stop()
+
+
+BOOT_PHASES = CLEAN_PHASES[: CLEAN_PHASES.index("step") + 1]
+REBOOT_POINTS = [f"reboot/{phase}{suffix}" for phase in BOOT_PHASES if "media" not in phase for suffix in ("", "/acted")]
+REBOOT_POINTS += ["reboot/sync", "clean/step/acted", "clean/step power off", "clean/step power off/acted", "clean/hold",
+                  "clean/resume/acted"]
+REBOOT_SHORT = ["reboot/power off", "reboot/publish/acted", "reboot/load steps", "clean/step power off"]
+
+
+@pytest.mark.parametrize("point", REBOOT_POINTS if LONG else REBOOT_SHORT)
+def test_conductor_killed_in_a_boot_that_a_step_has_asked_for(reboot_rack, point):
+    """Each step is carried out once, wherever the conductor dies."""
+    rack, machine = reboot_rack.rack, reboot_rack.machine
+    reboot_rack.restart(f"conductor:{point}")
+    (machine.sysroot / "lab-steps").unlink(missing_ok=True)
+    names = [("deploy", "lab_mark"), ("management", "lab_flash"), ("deploy", "lab_mark"), ("power", "power_off"),
+             ("power", "hold"), ("management", "lab_flash"), ("power", "hold")]
+    rack.provision("n1", "manage", "manageable")
+    rack.provision("n1", "clean", clean_steps=[{"interface": i, "step": s} for i, s in names])
+    for _ in range(2):
+        wait_until(lambda: rack.node("n1")["provision_state"] == "clean hold", 120, what="held")
+        rack.provision("n1", "unhold")
+        wait_until(lambda: rack.node("n1")["provision_state"] != "clean hold", 20, what="let go on")
+    node = rack.wait_state("n1", "manageable", 120)
+    assert node["last_error"] is None and node["power_state"] == "power off" and rack.published() == []
+    assert lab_steps(machine) == ["mark", "flash", "mark", "flash"]
+    assert reboot_rack.was_killed("conductor"), "the conductor was not killed: there is no such point"
+    rack.provision("n1", "provide", "available")
+
+
+# ---- fast track: from a cleaning into a deployment with the agent that was kept
+
+@pytest.fixture(scope="module")
+def fast_rack(build, module_folder, module_inoxd):
+    (module_folder / "fast").mkdir()
+    made = CrashRack(build, module_folder / "fast", module_inoxd, (63, 8))
+    made.rack.call("PATCH", "/v1/nodes/n1", [{"op": "add", "path": "/driver_info/fast_track", "value": True}], want=200)
+    yield made
+    made.rack.stop()
+
+
+FAST_POINTS = ["clean/keep agent", "clean/keep agent/acted", "fast track/idle", "fast track/idle/acted",
+               "deploy/identify/acted", "deploy/claim", "deploy/claim/acted", "deploy/load steps", "deploy/load steps/acted",
+               "deploy/start step", "step/sent"]
+FAST_SHORT = ["clean/keep agent/acted", "fast track/idle", "deploy/claim/acted"]
+
+
+@pytest.mark.parametrize("point", FAST_POINTS if LONG else FAST_SHORT)
+def test_conductor_killed_on_the_fast_track_at(fast_rack, point):
+    """One boot does for the cleaning and the deployment, wherever the conductor dies."""
+    rack, machine = fast_rack.rack, fast_rack.machine
+    # Of the conductor's two kinds of steps the deployment's are meant.
+    fast_rack.restart(f"conductor:{point}" if not point.startswith("step/") else None)
+    boots = machine.bmc.log().count("boots from pxe")
+    rack.provision("n1", "manage", "manageable")
+    steps = [{"interface": "deploy", "step": "erase_devices_metadata"}]
+    rack.provision("n1", "clean", "manageable", 120, clean_steps=steps)
+    wait_until(lambda: rack.flow("n1").get("operation") == "fast track", 30, what="the agent is kept")
+    rack.provision("n1", "provide", "available")
+    if point.startswith("step/"):
+        fast_rack.restart(f"conductor:{point}")
+    fast_rack.begin()
+    rack.wait_state("n1", "active", 120)
+    assert machine.bmc.log().count("boots from pxe") == boots + 1
+    assert fast_rack.was_killed("conductor"), "the conductor was not killed: there is no such point"
+    fast_rack.end()
 
 
 @pytest.mark.parametrize("worker", WORKERS)
