@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "crash_point.h"
 #include "errors.h"
 #include "limit.h"
 #include "shelf-backend.h"
@@ -91,8 +92,12 @@ static bool put_in(int folder, const char *leaf, mode_t mode, const char *bytes,
 		errno = saved;
 		return false;
 	}
-	return sync_and_close(fd) && renameat(folder, new_leaf, folder, leaf) == 0 &&
-	       sync_folder(folder);
+	crash_point("put/new");
+	bool placed = sync_and_close(fd) && renameat(folder, new_leaf, folder, leaf) == 0 &&
+		      sync_folder(folder);
+
+	crash_point("put/placed");
+	return placed;
 }
 
 static bool local_put(const struct shelf *s, const char *name, const char *what, const char *bytes,

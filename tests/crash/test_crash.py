@@ -164,6 +164,15 @@ def test_conductor_of_a_node_with_virtual_media_killed_at(media_rack, point):
         assert media_rack.was_killed("conductor"), "the conductor was not killed: there is no such point"
 
 
+@pytest.mark.parametrize("point", ["received:1", "put/new", "put/placed", "sending:1"] if LONG else ["put/new", "sending:1"])
+def test_boot_publisher_of_a_node_with_virtual_media_killed_at(media_rack, point):
+    """What it has written half is never read, and what it has not said to have written is written again."""
+    media_rack.restart(f"boot:{point}")
+    media_rack.begin()
+    media_rack.end()
+    assert media_rack.was_killed("boot"), "the boot publisher was not killed: there is no such point"
+
+
 CLEAN_POINTS = [f"clean/{phase}{suffix}" for phase in CLEAN_PHASES[1:] for suffix in ("", "/acted")]
 
 
