@@ -3,8 +3,11 @@
  *     sim --sequences N --seed S [--jobs J]   N worlds from seed S on
  *     sim --replay SEED                       one of them, told event by event
  */
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +28,7 @@
 #define WAY_MOST 6
 /* It costs as much as the rest of a story. */
 #define WORLDS_PER_DEPLOYMENT 3
+#define PROGRESS_MS           10000
 
 static struct config *configs[CONFIGS];
 
@@ -301,7 +305,8 @@ static void tell(uint64_t seed)
 		printf("# seed %" G_GUINT64_FORMAT " comes to rest\n", seed);
 }
 
-static void play_range(uint64_t from, uint64_t to, struct tally *t)
+/* `worlds` is shared with the process that tells how far all are. */
+static void play_range(uint64_t from, uint64_t to, struct tally *t, _Atomic uint64_t *worlds)
 {
 	for (uint64_t seed = from; seed < to && !t->failed; seed++) {
 		struct world w;
@@ -311,6 +316,7 @@ static void play_range(uint64_t from, uint64_t to, struct tally *t)
 		int64_t rest = play(&w, &events);
 
 		t->worlds++;
+		(*worlds)++;
 		t->events += events;
 		t->longest = MAX(t->longest, rest);
 		for (unsigned i = 0; i < w.nodes; i++)
@@ -335,10 +341,25 @@ static void add(struct tally *to, const struct tally *t)
 	}
 }
 
+static bool read_tally(int fd, const _Atomic uint64_t *worlds, uint64_t count, struct tally *ret)
+{
+	struct pollfd ready = {.fd = fd, .events = POLLIN};
+
+	while (poll(&ready, 1, PROGRESS_MS) == 0)
+		fprintf(stderr, "# %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " worlds\n",
+			*worlds, count);
+	return read(fd, ret, sizeof(*ret)) == sizeof(*ret);
+}
+
 /* Each job is a process with its own share of the seeds; its tally comes back through a pipe. */
 static bool play_jobs(uint64_t seed, uint64_t count, unsigned jobs, struct tally *ret)
 {
+	_Atomic uint64_t *worlds = mmap(NULL, sizeof(*worlds), PROT_READ | PROT_WRITE,
+					MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	g_autofree int *pipes = g_new0(int, jobs);
+
+	if (worlds == MAP_FAILED)
+		return false;
 
 	for (unsigned j = 0; j < jobs; j++) {
 		int fds[2];
@@ -351,7 +372,8 @@ static bool play_jobs(uint64_t seed, uint64_t count, unsigned jobs, struct tally
 		if (child < 0)
 			return false;
 		if (child == 0) {
-			play_range(seed + count * j / jobs, seed + count * (j + 1) / jobs, &t);
+			play_range(seed + count * j / jobs, seed + count * (j + 1) / jobs, &t,
+				   worlds);
 			_exit(write(fds[1], &t, sizeof(t)) == sizeof(t) ? 0 : 1);
 		}
 		close(fds[1]);
@@ -362,7 +384,7 @@ static bool play_jobs(uint64_t seed, uint64_t count, unsigned jobs, struct tally
 	for (unsigned j = 0; j < jobs; j++) {
 		struct tally t;
 
-		if (read(pipes[j], &t, sizeof(t)) == sizeof(t))
+		if (read_tally(pipes[j], worlds, count, &t))
 			add(ret, &t);
 		else
 			good = false;
