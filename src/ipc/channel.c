@@ -98,7 +98,8 @@ static bool receive(struct channel *c, GError **error)
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = control.space,
-			     .msg_controllen = sizeof(control.space)};
+			     /* Without the padding, in which a second one would fit. */
+			     .msg_controllen = CMSG_LEN(sizeof(int))};
 	ssize_t n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
 	if (n < 0) {
@@ -120,6 +121,8 @@ static bool receive(struct channel *c, GError **error)
 		}
 		g_queue_push_tail(&c->received_fds, GINT_TO_POINTER(fd));
 	}
+	if (msg.msg_flags & MSG_CTRUNC)
+		return inox_error_set(error, INOX_ERROR_PEER, "more descriptors than one at once");
 	c->ended = n == 0;
 	g_byte_array_append(c->in, bytes, (guint)n);
 	return n == (ssize_t)sizeof(bytes);
