@@ -14,16 +14,17 @@ struct api *api_new(struct loop *l, const struct config *c, struct store *s,
 						    .connection_limit = LIMIT_API_CONNECTIONS,
 						    .on_head = request_check_head};
 
-	*a = (struct api){.loop = l,
-			  .config = c,
-			  .store = s,
-			  .seal = public_half,
-			  .poke = poke,
-			  .poke_ctx = ctx,
-			  .started = wall_now(),
-			  .answered = g_hash_table_new(NULL, NULL),
-			  .old_agents =
-				  g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free)};
+	*a = (struct api){
+		.loop = l,
+		.config = c,
+		.store = s,
+		.seal = public_half,
+		.poke = poke,
+		.poke_ctx = ctx,
+		.started = wall_now(),
+		.answered = g_hash_table_new(NULL, NULL),
+		.refusals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
+		.old_agents = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free)};
 	a->server = http_server_new(l, &options, request_dispatch, a);
 	return a;
 }
@@ -39,6 +40,7 @@ void api_free(struct api *a)
 		return;
 	http_server_free(a->server);
 	g_hash_table_unref(a->answered);
+	g_hash_table_unref(a->refusals);
 	g_hash_table_unref(a->old_agents);
 	g_free(a);
 }

@@ -24,6 +24,9 @@ struct api *api_new(struct loop *l, const struct config *c, struct store *s,
 		    GError **error);
 /* Serves a listening socket; takes the descriptor. */
 bool api_accept_on(struct api *a, int listen_fd, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* How often processes of this role were refused this system call so far, for /metrics; `killed`: and ended for it. */
+void api_take_refusals(struct api *a, const char *role, const char *call, bool killed,
+		       uint64_t count);
 void api_free(struct api *a);
 
 typedef struct api api;

@@ -3,6 +3,8 @@
 #include "documents.h"
 #include "limit.h"
 
+#include <string.h>
+
 static void print_requests(const struct api *a, GString *out)
 {
 	GHashTableIter iter;
@@ -36,6 +38,33 @@ static void print_agent_calls(const struct api *a, GString *out)
 	for (unsigned i = 0; i < AGENT_CALL_COUNT; i++)
 		g_string_append_printf(out, "%s%s %u\n", lines[i].before, lines[i].line,
 				       a->agent_calls[i]);
+}
+
+void api_take_refusals(struct api *a, const char *role, const char *call, bool killed,
+		       uint64_t count)
+{
+	g_hash_table_replace(a->refusals,
+			     g_strdup_printf("role=\"%s\",call=\"%s\",answer=\"%s\"", role, call,
+					     killed ? "killed" : "refused"),
+			     g_memdup2(&count, sizeof(count)));
+}
+
+static void print_refusals(const struct api *a, GString *out)
+{
+	g_autoptr(GList) keys = g_hash_table_get_keys(a->refusals);
+
+	g_string_append(out,
+			"# HELP inox_sandbox_refusals_total System calls that a process's role "
+			"does not need.\n"
+			"# TYPE inox_sandbox_refusals_total counter\n");
+	keys = g_list_sort(keys, (GCompareFunc)(void (*)(void))strcmp);
+	for (const GList *k = keys; k; k = k->next) {
+		const uint64_t *count = g_hash_table_lookup(a->refusals, k->data);
+
+		g_string_append_printf(out,
+				       "inox_sandbox_refusals_total{%s} %" G_GUINT64_FORMAT "\n",
+				       (const char *)k->data, (guint64)*count);
+	}
 }
 
 /* Older figures are those of a process that is gone, or stuck. */
@@ -90,6 +119,7 @@ bool document_metrics(struct request *rq, GError **error)
 		return false;
 	print_requests(rq->api, out);
 	print_agent_calls(rq->api, out);
+	print_refusals(rq->api, out);
 	g_string_append(out, "# HELP inox_nodes Nodes by provisioning state.\n"
 			     "# TYPE inox_nodes gauge\n");
 	for (unsigned state = STATE_NONE + 1; state < STATE_COUNT; state++) {

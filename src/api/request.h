@@ -34,6 +34,7 @@ struct api {
 	struct wall started;
 	GHashTable *answered; /* GINT status -> GUINT number of answers */
 	unsigned agent_calls[AGENT_CALL_COUNT];
+	GHashTable *refusals; /* labels (char *) -> count (uint64_t *) of what sandboxes refused */
 	GHashTable *
 		old_agents; /* UUID text -> struct wall *: the last refused token of an earlier boot */
 };

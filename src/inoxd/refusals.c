@@ -14,7 +14,13 @@
 #define REPORTS_MOST 20  /* of one call by one process */
 #define CALLS_MOST   512 /* system calls have lower numbers; others share the last place */
 
+struct refusal_counts {
+	uint64_t count[ROLE_COUNT][CALLS_MOST];
+	uint64_t told[ROLE_COUNT][CALLS_MOST];
+};
+
 struct refusals {
+	struct refusal_counts *counts;
 	enum role role;
 	pid_t pid;
 	int fd;
@@ -51,6 +57,7 @@ static void handle(struct refusals *r)
 	int call = r->asked->data.nr;
 	enum sandbox_answer answer = sandbox_answer(r->role, call, &number);
 
+	r->counts->count[r->role][MIN((unsigned)call, CALLS_MOST - 1)]++;
 	report(r, call, answer);
 	if (answer == SANDBOX_KILL) {
 		kill(r->pid, SIGKILL);
@@ -77,10 +84,12 @@ static void on_ready(void *ctx, bool readable, bool writable)
 		loop_watch_set(r->watch, false, false);
 }
 
-struct refusals *refusals_new(struct loop *l, enum role role, pid_t pid, int fd)
+struct refusals *refusals_new(struct loop *l, struct refusal_counts *counts, enum role role,
+			      pid_t pid, int fd)
 {
 	struct refusals *r = g_new0(struct refusals, 1);
 
+	r->counts = counts;
 	r->role = role;
 	r->pid = pid;
 	r->fd = fd;
@@ -98,4 +107,45 @@ void refusals_free(struct refusals *r)
 	seccomp_notify_free(r->asked, r->answer);
 	close(r->fd);
 	g_free(r);
+}
+
+/* ---- counts */
+
+struct refusal_counts *refusal_counts_new(void)
+{
+	return g_new0(struct refusal_counts, 1);
+}
+
+void refusal_counts_free(struct refusal_counts *c)
+{
+	g_free(c);
+}
+
+static void tell(struct channel *to, enum role role, int call, uint64_t count)
+{
+	struct message m = {.type = MESSAGE_sandbox_count};
+	char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
+	g_autoptr(GError) error = NULL;
+	int number;
+
+	m.sandbox_count.role = role;
+	m.sandbox_count.call = name ? name : (char *)(uintptr_t) "other";
+	m.sandbox_count.killed = sandbox_answer(role, call, &number) == SANDBOX_KILL;
+	m.sandbox_count.count = count;
+	if (!channel_send(to, &m, &error))
+		log_warn(NULL, "refusals cannot be told", F_ERR(error));
+	free(name);
+}
+
+void refusal_counts_tell(struct refusal_counts *c, struct channel *to, bool again)
+{
+	for (unsigned role = 0; role < ROLE_COUNT; role++)
+		for (int call = 0; call < CALLS_MOST; call++) {
+			uint64_t count = c->count[role][call];
+
+			if (count == (again ? 0 : c->told[role][call]))
+				continue;
+			c->told[role][call] = count;
+			tell(to, (enum role)role, call, count);
+		}
 }

@@ -54,6 +54,7 @@ struct supervisor {
 	const struct supervisor_options *options;
 	struct loop *loop;
 	struct child children[CHILDREN];
+	struct refusal_counts *refused;
 	struct loop_timer *tick, *watchdog;
 	struct mono last_tick;
 	struct mono deadline; /* of the group's end or of a stop's stage; 0: none */
@@ -112,11 +113,15 @@ static void on_child_message(void *ctx, struct message *m, int fd)
 	c->heard = mono_now();
 	/* Once, before anything of a stranger: what comes later is not ours. */
 	if (m->type == MESSAGE_sandboxed && fd >= 0 && !c->refusals && !c->ready)
-		c->refusals = refusals_new(c->supervisor->loop, c->role, c->pid, fd);
+		c->refusals = refusals_new(c->supervisor->loop, c->supervisor->refused, c->role,
+					   c->pid, fd);
 	else if (fd >= 0)
 		close(fd);
 	if (m->type == MESSAGE_ready && !c->ready) {
 		c->ready = true;
+		/* A new one knows nothing. */
+		if (c->role == ROLE_API)
+			refusal_counts_tell(c->supervisor->refused, c->channel, true);
 		announce_when_ready(c->supervisor);
 	}
 }
@@ -440,6 +445,8 @@ static void on_tick(void *ctx)
 	for (unsigned i = 0; was_stopped && i < CHILDREN; i++)
 		s->children[i].heard = s->last_tick;
 	kill_silent(s);
+	if (s->children[ROLE_API].ready && s->children[ROLE_API].channel)
+		refusal_counts_tell(s->refused, s->children[ROLE_API].channel, false);
 	if (s->deadline.us && mono_reached(s->deadline, s->last_tick)) {
 		unsigned roles =
 			s->stage ? stop_stages[s->stage - 1]
@@ -491,6 +498,7 @@ int supervisor_run(const struct supervisor_options *o)
 		loop_signal_new(l, SIGHUP, on_hangup, &s),
 	};
 
+	s.refused = refusal_counts_new();
 	init_children(&s);
 	s.tick = loop_timer_new(l, on_tick, &s);
 	s.watchdog = loop_timer_new(l, on_watchdog, &s);
@@ -505,6 +513,7 @@ int supervisor_run(const struct supervisor_options *o)
 		loop_timer_free(s.children[i].again);
 	for (unsigned i = 0; i < G_N_ELEMENTS(signals); i++)
 		loop_signal_free(signals[i]);
+	refusal_counts_free(s.refused);
 	loop_timer_free(s.tick);
 	loop_timer_free(s.watchdog);
 	log_notice(NULL, "ended");

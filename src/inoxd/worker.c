@@ -104,6 +104,11 @@ static void on_message(void *ctx, struct message *m, int fd)
 	}
 	if (fd >= 0)
 		close(fd);
+	if (m->type == MESSAGE_sandbox_count && w->api && m->sandbox_count.role < ROLE_COUNT) {
+		api_take_refusals(w->api, role_text[m->sandbox_count.role], m->sandbox_count.call,
+				  m->sandbox_count.killed, m->sandbox_count.count);
+		return;
+	}
 	log_warn(NULL, "unexpected message of the supervisor",
 		 F_STR("type", message_type_text(m->type)));
 }

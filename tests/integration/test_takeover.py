@@ -149,6 +149,15 @@ def test_every_attempt_is_refused_and_reported(start, machines, role):
         assert "succeeded" not in text, f"{attempt}: {text}"
         assert re.search(rf"event=sandbox role={role} pid=\d+ call=\w+ answer=(killed|refused)", text), f"{attempt}: {text}"
         assert "refused: Permission denied" in text or "answer=killed" in text, f"{attempt}: {text}"
+    # Each call that the log names is counted, and nothing else.
+    logged = set(re.findall(rf"event=sandbox role={role} pid=\d+ call=(\w+) answer=(\w+)", process.log()))
+
+    def counted():
+        found = re.findall(rf'^inox_sandbox_refusals_total{{role="{role}",call="(\w+)",answer="(\w+)"}} (\d+)$',
+                           process.api("GET", "/metrics").text, re.M)
+        assert all(int(count) > 0 for _, _, count in found)
+        return {(call, answer) for call, answer, _ in found}
+    wait_until(lambda: counted() == logged, 10, lambda: f"what is logged is counted: {counted() ^ logged}")
     # Nobody else was hurt.
     assert {name: pid for name, pid in process.children().items() if name in pids} == pids
     assert not (process.state / "new").exists()
