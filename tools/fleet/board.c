@@ -58,6 +58,7 @@ struct tally *board_sum(const struct board *b)
 		sum->broken_handshakes += t->broken_handshakes;
 		sum->commands += t->commands;
 		sum->ended += t->ended;
+		sum->double_polls += t->double_polls;
 		sum->refused_tokens += t->refused_tokens;
 		sum->strangers += t->strangers;
 		sum->trapped += t->trapped;

@@ -189,14 +189,15 @@ json_t *report_json(const struct report *r)
 {
 	const struct tally *t = r->to.tally;
 	json_t *figures = json_pack(
-		"{s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:f, s:I, s:I, s:I, s:I, s:I, s:I}", "agents",
-		(int)fleet_count(r->fleet), "port", (int)fleet_plan(r->fleet)->port, "servers",
-		(int)r->servers, "interval_s", (int)r->interval_s, "rates", rates(r), "staleness",
-		staleness(r), "spread", spread(r), "all_seen_s", r->all_seen_s, "connections",
-		(json_int_t)t->connections, "broken_handshakes", (json_int_t)t->broken_handshakes,
-		"refused_tokens", (json_int_t)t->refused_tokens, "strangers",
-		(json_int_t)t->strangers, "trapped", (json_int_t)t->trapped, "commands_ended",
-		(json_int_t)t->ended);
+		"{s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"agents", (int)fleet_count(r->fleet), "port", (int)fleet_plan(r->fleet)->port,
+		"servers", (int)r->servers, "interval_s", (int)r->interval_s, "rates", rates(r),
+		"staleness", staleness(r), "spread", spread(r), "all_seen_s", r->all_seen_s,
+		"connections", (json_int_t)t->connections, "broken_handshakes",
+		(json_int_t)t->broken_handshakes, "refused_tokens", (json_int_t)t->refused_tokens,
+		"strangers", (json_int_t)t->strangers, "trapped", (json_int_t)t->trapped,
+		"commands_ended", (json_int_t)t->ended, "double_polls",
+		(json_int_t)t->double_polls);
 
 	if (r->player)
 		add_player(figures, r);

@@ -29,6 +29,7 @@ struct work_table {
 	struct server *server;
 	GHashTable *by_agent;
 	uint32_t serial;
+	bool ended_all;
 };
 
 /* ---- texts */
@@ -112,6 +113,7 @@ void work_end_all(struct work_table *t)
 	GHashTableIter iter;
 	gpointer value;
 
+	t->ended_all = true;
 	g_hash_table_iter_init(&iter, t->by_agent);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		struct work *w = value;
@@ -126,6 +128,7 @@ void work_end_all(struct work_table *t)
 static void wait_for_end(struct link *l, struct work *w)
 {
 	l->waits_for = w;
+	w->table->server->tally->double_polls += w->waiting->len > 0;
 	g_ptr_array_add(w->waiting, l);
 	link_hold(l);
 }
@@ -202,13 +205,17 @@ static struct work *add_work(struct work_table *t, uint32_t agent)
 	return w;
 }
 
-/* As if it had been started just now. */
+/* As if it had been started just now, or had ended with all others. */
 static struct work *adopt(struct work_table *t, uint32_t agent, const char *id)
 {
 	struct work *w = add_work(t, agent);
 
 	begin(t, w, "execute_deploy_step");
 	g_strlcpy(w->id.s, id, sizeof(w->id.s));
+	if (t->ended_all) {
+		loop_timer_disarm(w->timer);
+		on_end(w);
+	}
 	return w;
 }
 
