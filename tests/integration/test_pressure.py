@@ -4,6 +4,8 @@ of a node keep their order, and no process grows beyond what its limits allow.
 
 A trigger in the conductor's own database records what is committed.  INOX_PRESSURE is the number of agents.
 """
+import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -19,7 +21,9 @@ from conftest import InoxdFactory, Process, wait_until
 
 AGENTS = int(os.environ.get("INOX_PRESSURE", "600"))
 STORMS = ("plain", "slow store", "conductor killed", "conductor stopped", "dialer killed")
-PATIENCE = 120
+PATIENCE = max(120, AGENTS // 5)
+MIB = 1024 * 1024
+CLONE_NEWNS = 0x20000
 # What a fleet uses is below the ports that the system gives out, and not where test_fleet.py looks for its own.
 PORT = 31200 + os.getpid() % 4 * 300
 
@@ -34,26 +38,26 @@ CREATE TRIGGER record AFTER UPDATE OF flow ON nodes
 class Storms:
     """A control plane in front of a fleet that is in the middle of a deployment with a step for each storm."""
 
-    def __init__(self, build, folder, start):
-        self.build, self.folder = build, folder
+    def __init__(self, build, folder, start, agents=AGENTS, steps=len(STORMS), dialers=2):
+        self.agents, self.steps = agents, steps
         state, root = folder / "state", folder / "boot"
-        state.mkdir(mode=0o700)
+        state.mkdir(mode=0o700, exist_ok=True)
         for name in ("http/boot", "http/once", "http/ramdisk", "dhcp-hosts"):
             (root / name).mkdir(parents=True)
         (folder / "script").write_text("agents 100%\n  run 86400\n")
         self.figures = folder / "fleet.json"
         self.fleet = Process([build / "tools/fleet/inox-fleet", "--serve", "--adopt", "--enrolment", folder / "agents",
-                              "--agents", AGENTS, "--port", PORT, "--transport", "http", "--servers", 1,
+                              "--agents", agents, "--port", PORT, "--transport", "http", "--servers", 1,
                               "--script", folder / "script", "--json", self.figures], folder / "fleet.log")
         self.fleet.wait_log("the agents are there")
-        subprocess.run([build / "tests/bench/drive_rows", state, folder / "agents", str(len(STORMS))], check=True,
+        subprocess.run([build / "tests/bench/drive_rows", state, folder / "agents", str(steps)], check=True,
                        stdout=subprocess.PIPE)
         self.database = state / "inox.sqlite"
         with sqlite3.connect(self.database) as db:
             db.executescript(RECORD)
         self.inoxd = start({
             "DEFAULT": {"state_path": state},
-            "agent": {"poll_only": True, "port": PORT, "allowed_networks": "127.16.0.0/16", "dialers": 2},
+            "agent": {"poll_only": True, "port": PORT, "allowed_networks": "127.16.0.0/16", "dialers": dialers},
             "boot": {"root": root, "http_url": "http://192.0.2.1"},
             "conductor": {"sync_power_state_interval": 0}})
 
@@ -69,7 +73,7 @@ class Storms:
         return self.count(f"nodes WHERE {condition}")
 
     def wait_everybody(self, condition):
-        wait_until(lambda: self.nodes_with(condition) == AGENTS, PATIENCE,
+        wait_until(lambda: self.nodes_with(condition) == self.agents, PATIENCE,
                    lambda: f"'{condition}' of all nodes, but of {self.nodes_with(condition)},")
 
     def storm(self, step, trouble):
@@ -77,7 +81,7 @@ class Storms:
         began = time.monotonic()
         self.fleet.popen.send_signal(signal.SIGUSR1)
         trouble(self)
-        if step + 1 < len(STORMS):
+        if step + 1 < self.steps:
             self.wait_everybody(f"flow->>'step' = {step + 1} AND flow->>'command' IS NOT NULL")
         else:
             self.wait_everybody("provision_state = 'active'")
@@ -85,7 +89,7 @@ class Storms:
 
     def wait_some(self, step):
         """The storm has begun to arrive and is far from over."""
-        wait_until(lambda: self.nodes_with(f"flow->>'step' = {step + 1}") > AGENTS // 50, PATIENCE, "the first ends")
+        wait_until(lambda: self.nodes_with(f"flow->>'step' = {step + 1}") > self.agents // 50, PATIENCE, "the first ends")
 
     def pid_of(self, role):
         return wait_until(lambda: self.inoxd.children().get(role), 20, role)
@@ -170,12 +174,13 @@ def played(build, module_folder):
     try:
         watcher = Watcher(storms.inoxd)
         storms.fleet.wait_log("every healthy agent was looked at", PATIENCE)
+        watcher.look()
+        rest = dict(watcher.most)
         took = {name: storms.storm(step, TROUBLES[name]) for step, name in enumerate(STORMS)}
         print({name: f"{seconds:.1f} s" for name, seconds in took.items()})
         most = watcher.stop()
-        metrics = storms.inoxd.api("GET", "/metrics").text
         agents, seen = storms.stop()
-        yield {"took": took, "agents": agents, "seen": seen, "most": most, "log": storms.inoxd.log(), "metrics": metrics}
+        yield {"took": took, "agents": agents, "seen": seen, "most": most, "rest": rest, "program": storms.inoxd.program}
     finally:
         storms.fleet.kill()
         factory.stop(False)
@@ -206,3 +211,57 @@ def test_every_end_arrives_once_and_in_order(played):
 
 def test_no_command_is_sent_twice(played):
     assert played["agents"]["commands_ended"] == AGENTS * len(STORMS)
+
+
+def test_no_process_grows_beyond_its_limits(played):
+    """Behind what a process has at rest: what the source says that may wait in it, and what a connection may hold."""
+    channels = 4  # of the conductor: two dialers, bmc, boot
+    conductor = (16 + channels * (1 + 4)) * MIB  # messages for the store; read ahead and for a worker, of each channel
+    # Answers wait for the conductor up to 1 MiB; each agent of a dialer has a connection, with head and a small body.
+    dialer = 1 * MIB + AGENTS * 24 * 1024
+    # A sanitizer keeps what was freed for a while, and a zone around what is not.
+    factor, more = (3, 256 * MIB) if b"__asan_init" in played["program"].read_bytes() else (1, 4 * MIB)
+    for role, bound in (("conductor", conductor), ("dialer", dialer), ("bmc", 8 * MIB), ("boot", 8 * MIB),
+                        ("api", 8 * MIB), ("connector", 8 * MIB)):
+        growth = played["most"][role] - played["rest"][role]
+        assert growth < factor * bound + more, f"{role} grew by {growth >> 20} MiB"
+
+
+# ---- a full disk
+
+@pytest.fixture
+def small_disk(folder):
+    """A state folder that is a disk of its own, which only this process and its children see."""
+    state = folder / "state"
+    state.mkdir()
+    if os.geteuid() != 0 or ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
+        pytest.skip("needs a mount namespace of its own")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", state], check=True)
+    yield state
+    subprocess.run(["umount", "--lazy", state], check=True)
+
+
+def test_a_full_disk_loses_nothing(build, folder, small_disk, inoxd):
+    storms = Storms(build, folder, inoxd, agents=40, steps=2)
+    try:
+        storms.fleet.wait_log("every healthy agent was looked at", PATIENCE)
+        ballast = small_disk / "ballast"
+
+        def fill(storms):
+            with open(ballast, "ab", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
+
+        def fill_and_free(storms):
+            storms.inoxd.wait_log("has no space left on its disk", PATIENCE)
+            ballast.unlink()
+
+        # Full before the ends come, so that the first of them meets it.
+        fill(storms)
+        storms.storm(0, fill_and_free)
+        storms.storm(1, nothing)
+        agents, _ = storms.stop()
+        assert agents["commands_ended"] == 80
+    finally:
+        storms.fleet.kill()
