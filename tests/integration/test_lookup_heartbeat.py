@@ -432,8 +432,14 @@ def test_a_bad_lookup_is_refused_and_writes_nothing(quiet, bootless, number):
 
 @pytest.fixture(scope="module")
 def bootless(quiet):
-    """A node whose token nobody has asked for yet."""
-    return quiet.node()
+    """A node whose token nobody has asked for yet, and of which everything is written."""
+    made, seen = quiet.node(), []
+
+    def is_at_rest():
+        seen.append(files(quiet))
+        return len(seen) > 12 and all(each == seen[-1] for each in seen[-12:])
+    wait_until(is_at_rest, 30, "the conductor has written what there was to write")
+    return made
 
 
 def test_a_bad_heartbeat_leaves_every_byte_of_the_database(quiet):
