@@ -43,7 +43,7 @@ class Search:
     def boot(self, token, name="token.img"):
         """Boot data come, and go once they were seen."""
         archive = cpio("etc/inox/agent-token", token.encode() + b"\n")
-        (self.once / name).write_bytes(b"\0" * 4096 * name.endswith(".iso") + archive)
+        (self.once / name).write_bytes(b"record\n\n" * name.endswith(".media") + archive)
         wait_until(lambda: "only 0" not in self.ask("check 1"), 10, "the token is known")
         (self.once / name).unlink()
 
@@ -71,7 +71,7 @@ def test_a_search_that_knows_no_token_proves_nothing(search):
     assert search.ask("check 1") == "FOUND only 0 tokens are known of 1 boots"
 
 
-@pytest.mark.parametrize("name", ["token.img", "boot.iso"])
+@pytest.mark.parametrize("name", ["token.img", "boot.media"])
 def test_a_token_that_stays_on_the_boot_host_after_its_boot_is_found(search, name):
     search.boot(TOKEN, name)
     (search.once / name).write_bytes(cpio("etc/inox/agent-token", TOKEN.encode()))
