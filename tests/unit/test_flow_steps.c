@@ -78,6 +78,41 @@ static void test_reboot(void)
 	play_done(&p);
 }
 
+static void list_deploy_steps(struct play *p)
+{
+	g_autoptr(json_t) outcome = json_pack(
+		"{s:{s:[{s:s,s:s,s:i},{s:s,s:s,s:i,s:b}]},s:{}}", "deploy_steps", "m", "interface",
+		"deploy", "step", "write_image", "priority", 0, "interface", "deploy", "step",
+		"flash", "priority", 90, "reboot_requested", 1, "hardware_manager_version");
+
+	play_until(p, PHASE_DEPLOY_LOAD_STEPS);
+	struct event ev = play_event(p, EVENT_AGENT_REPLY);
+
+	ev.outcome = outcome;
+	g_assert_true(play_fold(p, &ev, NULL));
+}
+
+static void test_reboot_in_a_deployment(void)
+{
+	struct play p = play_new(STATE_AVAILABLE);
+
+	g_assert_true(play_verb(&p, STATE_EVENT_DEPLOY, NULL));
+	play_taken(&p);
+	list_deploy_steps(&p);
+	play_until(&p, PHASE_DEPLOY_STEP_WAIT);
+	g_assert_cmpstr(json_peek_string(p.n->deploy_step, "step"), ==, "flash");
+	play_step(&p);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_DEPLOY_OFF);
+	g_assert_null(p.n->agent_token);
+	list_deploy_steps(&p);
+	g_assert_cmpint(p.n->boot_epoch, ==, 2);
+	play_until(&p, PHASE_DEPLOY_STEP_WAIT);
+	g_assert_cmpstr(json_peek_string(p.n->deploy_step, "step"), ==, "write_image");
+	play_until(&p, PHASE_NONE);
+	assert_state(&p, STATE_ACTIVE);
+	play_done(&p);
+}
+
 static void test_reboot_after_the_last(void)
 {
 	struct play p = begin(STATE_EVENT_CLEAN, "[" STEP("flash") "]");
@@ -492,6 +527,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	CASE("a step that asks for a reboot is followed by a new boot", test_reboot);
+	CASE("a deployment's step is, too", test_reboot_in_a_deployment);
 	CASE("so is the last one, and its agent may stay", test_reboot_after_the_last);
 	CASE("an agent that was kept makes room for the new boot", test_reboot_of_a_kept_agent);
 	CASE("an abort that waits for the step goes before its reboot",
