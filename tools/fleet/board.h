@@ -18,7 +18,7 @@ struct tally {
 	uint64_t first_looks; /* healthy agents that were looked at at least once */
 	uint64_t handshakes, broken_handshakes;
 	uint64_t commands, ended;
-	uint64_t double_polls; /* an agent was asked to wait that waited for somebody already */
+	uint64_t double_polls;   /* an agent was asked to wait that waited for somebody already */
 	uint64_t refused_tokens; /* requests with another token than the agent's own */
 	uint64_t strangers;      /* connections to addresses of no agent */
 	uint64_t trapped;        /* connections to where redirects lead */
