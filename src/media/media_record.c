@@ -167,7 +167,8 @@ static bool parse_head(struct reader *in, struct media_record *r, GError **error
 	if (!line || strcmp(line, FIRST_LINE) != 0)
 		return fail(in, FIRST_LINE, error);
 	value = value_of(next_line(in), "node");
-	if (!value || !uuid_parse(value, &r->node, NULL))
+	/* In the form that is printed: there is one text for each record. */
+	if (!value || !uuid_parse(value, &r->node, NULL) || strcmp(value, r->node.s) != 0)
 		return fail(in, "node UUID", error);
 	value = value_of(next_line(in), "base");
 	if (!value || strlen(value) > LIMIT_MEDIA_NAME || !plain_is_path(value))

@@ -190,6 +190,7 @@ static void test_bad_records(void)
 		{"", "line 1"},
 		{"inox-media 2\n", "line 1"},
 		{"inox-media 1\nnode x\n", "line 2"},
+		{"inox-media 1\nnode 5F2A7C1E-90b4-4c0e-8a55-0d6b1f7e2c33\n", "line 2"},
 		{"inox-media 1\nnode " NODE "\nbase ../x\n", "line 3"},
 		{"inox-media 1\nnode " NODE "\nbase /etc/passwd\n", "line 3"},
 		{"inox-media 1\nnode " NODE "\nbase a\nsize 09\n", "line 4"},
