@@ -16,7 +16,22 @@ static inline void assert_at_rest(const struct play *p)
 	g_assert_cmpuint(json_object_size(p->n->flow), ==, 0);
 	g_assert_null(p->n->reservation);
 	g_assert_null(p->n->agent_token);
+	g_assert_null(p->n->agent_verifier);
 	g_assert_null(json_object_get(p->n->instance_info, "rescue_password"));
+}
+
+static inline struct event seconds_later(struct play *p, enum event_kind kind, int64_t seconds)
+{
+	p->now.us += seconds * 1000000;
+	return play_event(p, kind);
+}
+
+static inline void fold_ok(struct play *p, const struct event *ev)
+{
+	g_autoptr(GError) error = NULL;
+
+	g_assert_true(play_fold(p, ev, &error));
+	g_assert_no_error(error);
 }
 
 static inline struct play at_phase(enum phase phase)

@@ -96,10 +96,9 @@ static void test_silent_but_alive(void)
 	struct play p = at_phase(PHASE_DEPLOY_STEP_WAIT);
 
 	for (unsigned i = 0; i < 3; i++) {
-		p.now.us += 1801 * (int64_t)1000000;
-		struct event ev = play_event(&p, EVENT_DEADLINE);
+		struct event ev = seconds_later(&p, EVENT_DEADLINE, 1801);
 
-		g_assert_true(play_fold(&p, &ev, NULL));
+		fold_ok(&p, &ev);
 		g_assert_cmpint(play_phase(&p), ==, PHASE_DEPLOY_STEP_WAIT);
 	}
 	play_done(&p);

@@ -13,20 +13,6 @@ static struct play cleaned(void)
 	return p;
 }
 
-static struct event seconds_later(struct play *p, enum event_kind kind, int64_t seconds)
-{
-	p->now.us += seconds * 1000000;
-	return play_event(p, kind);
-}
-
-static void fold_ok(struct play *p, const struct event *ev)
-{
-	g_autoptr(GError) error = NULL;
-
-	g_assert_true(play_fold(p, ev, &error));
-	g_assert_no_error(error);
-}
-
 static void test_stays(void)
 {
 	struct play p = cleaned();

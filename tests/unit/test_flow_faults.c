@@ -1,21 +1,5 @@
 /* Faults that the simulation (tests/sim) had found: each once, at its smallest. */
-#include "errors.h"
-#include "fold_driver.h"
-
-static struct event event_at(struct play *p, enum event_kind kind, int64_t seconds)
-{
-	p->now.us += seconds * 1000000;
-
-	return play_event(p, kind);
-}
-
-static void fold_ok(struct play *p, const struct event *ev)
-{
-	g_autoptr(GError) error = NULL;
-
-	g_assert_true(play_fold(p, ev, &error));
-	g_assert_no_error(error);
-}
+#include "flow_fixture.h"
 
 static struct play deploying_until(enum phase phase)
 {
@@ -38,11 +22,11 @@ static bool is_gone(const struct play *p)
 static void test_refused_withdrawal(void)
 {
 	struct play p = deploying_until(PHASE_DEPLOY_CONTACT);
-	struct event late = event_at(&p, EVENT_DEADLINE, 1900);
+	struct event late = seconds_later(&p, EVENT_DEADLINE, 1900);
 
 	fold_ok(&p, &late);
 	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_UP_WITHDRAW);
-	struct event refused = event_at(&p, EVENT_BOOT, 1);
+	struct event refused = seconds_later(&p, EVENT_BOOT, 1);
 
 	refused.ok = refused.retry = false;
 	refused.reason = "the boot host refuses this";
@@ -51,7 +35,7 @@ static void test_refused_withdrawal(void)
 	play_until(&p, PHASE_CLEAN_UP_WITHDRAW_LATE);
 	g_assert_true(flow_has_boot_data(p.n));
 	for (unsigned i = 0; i < 100; i++) {
-		refused.turn = event_at(&p, EVENT_BOOT, 30).turn;
+		refused.turn = seconds_later(&p, EVENT_BOOT, 30).turn;
 		refused.now = p.now;
 		fold_ok(&p, &refused);
 	}
@@ -66,7 +50,7 @@ static void test_refused_withdrawal(void)
 static void test_withdrawn_once(void)
 {
 	struct play p = deploying_until(PHASE_DEPLOY_CONTACT);
-	struct event late = event_at(&p, EVENT_DEADLINE, 1900);
+	struct event late = seconds_later(&p, EVENT_DEADLINE, 1900);
 
 	fold_ok(&p, &late);
 	play_until(&p, PHASE_CLEAN_UP_OFF);
@@ -79,13 +63,13 @@ static void test_withdrawn_once(void)
 static void test_never_heard_again(void)
 {
 	struct play p = deploying_until(PHASE_DEPLOY_STEP_WAIT);
-	struct event milestone = event_at(&p, EVENT_AGENT_MILESTONE, 20);
+	struct event milestone = seconds_later(&p, EVENT_AGENT_MILESTONE, 20);
 
 	milestone.reason = "no answer";
 	milestone.milestone = MILESTONE_POWER;
 	fold_ok(&p, &milestone);
 	g_assert_true(is_gone(&p));
-	struct event late = event_at(&p, EVENT_DEADLINE, 1900);
+	struct event late = seconds_later(&p, EVENT_DEADLINE, 1900);
 
 	fold_ok(&p, &late);
 	g_assert_cmpint(p.n->provision_state, ==, STATE_DEPLOY_FAILED);
@@ -96,12 +80,12 @@ static void test_never_heard_again(void)
 static void test_heard_again(void)
 {
 	struct play p = deploying_until(PHASE_DEPLOY_STEP_WAIT);
-	struct event milestone = event_at(&p, EVENT_AGENT_MILESTONE, 20);
+	struct event milestone = seconds_later(&p, EVENT_AGENT_MILESTONE, 20);
 	struct event alive;
 
 	milestone.reason = "no answer";
 	fold_ok(&p, &milestone);
-	alive = event_at(&p, EVENT_AGENT_ALIVE, 20);
+	alive = seconds_later(&p, EVENT_AGENT_ALIVE, 20);
 	alive.own_agent = true;
 	alive.started_ms = 1000;
 	fold_ok(&p, &alive);
@@ -114,21 +98,21 @@ static void test_heard_again(void)
 static void test_answer_of_the_gone(void)
 {
 	struct play p = deploying_until(PHASE_DEPLOY_STEP_SEND);
-	struct event sending = event_at(&p, EVENT_SENDING, 1), gone, reply, late;
+	struct event sending = seconds_later(&p, EVENT_SENDING, 1), gone, reply, late;
 
 	fold_ok(&p, &sending);
-	gone = event_at(&p, EVENT_AGENT_GONE, 11);
+	gone = seconds_later(&p, EVENT_AGENT_GONE, 11);
 	gone.reason = "no answer";
 	gone.silent_s = 11;
 	fold_ok(&p, &gone);
 	g_assert_true(is_gone(&p));
-	reply = event_at(&p, EVENT_AGENT_REPLY, 5);
+	reply = seconds_later(&p, EVENT_AGENT_REPLY, 5);
 	reply.command = "11111111-2222-4333-8444-555555555555";
 	reply.status = COMMAND_RUNNING;
 	fold_ok(&p, &reply);
 	g_assert_cmpint(play_phase(&p), ==, PHASE_DEPLOY_STEP_WAIT);
 	g_assert_true(is_gone(&p));
-	late = event_at(&p, EVENT_DEADLINE, 1900);
+	late = seconds_later(&p, EVENT_DEADLINE, 1900);
 	fold_ok(&p, &late);
 	g_assert_cmpint(p.n->provision_state, ==, STATE_DEPLOY_FAILED);
 	play_done(&p);
@@ -139,13 +123,13 @@ static void test_answer_of_the_gone(void)
 static void test_late_restart(void)
 {
 	struct play p = deploying_until(PHASE_DEPLOY_STEP_SEND);
-	struct event sending = event_at(&p, EVENT_SENDING, 1), alive, list;
+	struct event sending = seconds_later(&p, EVENT_SENDING, 1), alive, list;
 	g_autoptr(json_t) commands =
 		json_pack("[{s:s, s:s, s:s}]", "id", "22222222-2222-4333-8444-555555555555", "name",
 			  "execute_deploy_step", "status", "RUNNING");
 
 	fold_ok(&p, &sending);
-	alive = event_at(&p, EVENT_AGENT_ALIVE, 1);
+	alive = seconds_later(&p, EVENT_AGENT_ALIVE, 1);
 	alive.restarted = alive.own_agent = true;
 	alive.started_ms = 2000;
 	fold_ok(&p, &alive);
@@ -154,7 +138,7 @@ static void test_late_restart(void)
 	g_auto(flow) f = play_flow(&p);
 
 	g_assert_true(f.sending);
-	list = event_at(&p, EVENT_AGENT_LIST, 1);
+	list = seconds_later(&p, EVENT_AGENT_LIST, 1);
 	list.outcome = commands;
 	fold_ok(&p, &list);
 	g_assert_cmpint(play_phase(&p), ==, PHASE_DEPLOY_STEP_WAIT);
@@ -179,18 +163,18 @@ static struct play lost_with_memory(const char *step, const json_t *list)
 	fold_ok(&p, &ev);
 	play_taken(&p);
 	play_until(&p, PHASE_CLEAN_LOAD_STEPS);
-	ev = event_at(&p, EVENT_AGENT_REPLY, 1);
+	ev = seconds_later(&p, EVENT_AGENT_REPLY, 1);
 	ev.command = "33333333-2222-4333-8444-555555555555";
 	ev.outcome = offered;
 	fold_ok(&p, &ev);
 	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_STEP_SEND);
-	ev = event_at(&p, EVENT_SENDING, 1);
+	ev = seconds_later(&p, EVENT_SENDING, 1);
 	fold_ok(&p, &ev);
-	ev = event_at(&p, EVENT_AGENT_REPLY, 60);
+	ev = seconds_later(&p, EVENT_AGENT_REPLY, 60);
 	ev.ok = false;
 	ev.unclear = true;
 	fold_ok(&p, &ev);
-	ev = event_at(&p, EVENT_AGENT_LIST, 60);
+	ev = seconds_later(&p, EVENT_AGENT_LIST, 60);
 	ev.outcome = list;
 	fold_ok(&p, &ev);
 	return p;

@@ -126,10 +126,9 @@ static void from_the_row(struct play *p, enum phase phase)
 	if (phase_info[phase].flags & P_STAY) {
 		play_until(p, PHASE_IDLE_WAIT);
 		p->n->maintenance = true;
-		p->now.us += 301 * (int64_t)1000000;
-		struct event late = play_event(p, EVENT_DEADLINE);
+		struct event late = seconds_later(p, EVENT_DEADLINE, 301);
 
-		g_assert_true(play_fold(p, &late, NULL));
+		fold_ok(p, &late);
 	}
 	play_until(p, PHASE_NONE);
 	assert_at_rest(p);
@@ -226,16 +225,14 @@ static void test_anything(void)
 		for (unsigned guard = 0; play_phase(&p) != PHASE_NONE; guard++) {
 			g_assert_cmpuint(guard, <, 3000);
 			play_taken(&p);
-			p.now.us += 90000 * (int64_t)1000000;
-			struct event gone = play_event(&p, EVENT_AGENT_GONE);
+			struct event gone = seconds_later(&p, EVENT_AGENT_GONE, 90000);
 
-			g_assert_true(play_fold(&p, &gone, NULL));
+			fold_ok(&p, &gone);
 			struct event ev = play_event(&p, EVENT_DEADLINE);
 
 			g_assert_true(play_fold(&p, &ev, NULL));
-			p.now.us += 90000 * (int64_t)1000000;
-			ev = play_event(&p, EVENT_DEADLINE);
-			g_assert_true(play_fold(&p, &ev, NULL));
+			ev = seconds_later(&p, EVENT_DEADLINE, 90000);
+			fold_ok(&p, &ev);
 		}
 		assert_usable(&p);
 		play_done(&p);

@@ -1,8 +1,7 @@
 /* Rescue and unrescue as flows, and the hash that goes to the agent. */
 #include <crypt.h>
 
-#include "errors.h"
-#include "fold_driver.h"
+#include "flow_fixture.h"
 #include "rescue_call.h"
 
 #define ADDRESS "10.77.2.9"
@@ -10,22 +9,6 @@
 static const char *password_of(const struct play *p)
 {
 	return json_peek_string(p->n->instance_info, "rescue_password");
-}
-
-static void assert_state(const struct play *p, enum provision_state s)
-{
-	g_assert_cmpstr(provision_state_text((unsigned)p->n->provision_state), ==,
-			provision_state_text(s));
-	g_assert_cmpint(p->n->target_provision_state, ==, (int)provision_state_target(s));
-}
-
-static void assert_at_rest(const struct play *p)
-{
-	g_assert_cmpuint(json_object_size(p->n->flow), ==, 0);
-	g_assert_null(p->n->reservation);
-	g_assert_null(p->n->agent_token);
-	g_assert_null(p->n->agent_verifier);
-	g_assert_null(password_of(p));
 }
 
 static void run_through(struct play *p, const enum phase *order, size_t count)
