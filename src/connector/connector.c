@@ -69,6 +69,7 @@ static void report_refusal(struct client *c, const struct endpoint *to)
 static int open_connection(const struct endpoint *to, int *ret_error)
 {
 	int on = 1, off = 0;
+	/* Not shared with http/wire.c: no layer below both may be able to dial. */
 	int fd = socket(to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	*ret_error = errno;

@@ -28,6 +28,7 @@ MAC = "52:54:00:70:00:10"
 NODE = "5f2a7c1e-90b4-4c0e-8a55-0d6b1f7e2c33"  # drive_boot's
 CLIENTS = 256  # LIMIT_MEDIA_CLIENTS
 
+# `make check` installs both (dist/packages/demo.txt): a skip is for who runs this file without them.
 pytestmark = [pytest.mark.skipif(not shutil.which("xorriso"), reason="xorriso is not installed"),
               pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")]
 

@@ -234,6 +234,7 @@ def small_disk(folder):
     """A state folder that is a disk of its own, which only this process and its children see."""
     state = folder / "state"
     state.mkdir()
+    # `make check` is run by root, who may have one; where even root may not (a container), there is no small disk.
     if os.geteuid() != 0 or ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
         pytest.skip("needs a mount namespace of its own")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)

@@ -54,6 +54,7 @@ class Search:
 
 @pytest.fixture
 def search(folder):
+    # The search listens on a network of its own; `make check` is run by root.
     if os.geteuid() != 0:
         pytest.skip("packets are for root")
     made = Search(pathlib.Path(folder))

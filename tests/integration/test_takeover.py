@@ -56,6 +56,7 @@ def build(build):
     program = folder / "src/inoxd/inoxd"
     version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout if program.exists() else ""
     if "PLANTED" not in version:
+        # `make check` builds and names one, and then this is a failure; without a name it was another build's turn.
         message = f"{folder} is no build with -Dplanted_takeover=true"
         pytest.fail(message) if named else pytest.skip(message)
     return folder
