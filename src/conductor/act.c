@@ -82,7 +82,11 @@ bool act_is_under_way(struct act *a, enum role worker)
 
 	if (!stale && !mono_reached(rq->due, loop_now(a->c->loop)))
 		return true;
+	bool sync = rq->turn == 0;
+
 	conductor_forget_request(a->c, id);
+	if (sync)
+		sync_next(a->c);
 	return conductor_is_full(a->c, a->run, worker);
 }
 

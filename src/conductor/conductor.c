@@ -131,6 +131,8 @@ void conductor_forget_request(struct conductor *c, uint64_t id)
 
 	if (run && run->requests[rq->worker] == id)
 		run->requests[rq->worker] = 0;
+	/* Here each request ends once: answered or given up, and whatever became of its node. */
+	c->syncs -= rq && rq->turn == 0;
 	g_hash_table_remove(c->requests, &id);
 }
 
@@ -214,6 +216,7 @@ bool conductor_request(struct conductor *c, struct run *run, const struct reques
 	struct request *copy = g_memdup2(rq, sizeof(*rq));
 
 	c->next_request++;
+	c->syncs += rq->turn == 0;
 	run->requests[rq->worker] = copy->id;
 	g_hash_table_insert(c->requests, &copy->id, copy);
 	return true;
@@ -301,8 +304,10 @@ static void close_worker(struct link *l, const GError *error)
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		const struct request *rq = value;
 
-		if (rq->worker == l->role && is_share(l, &rq->node))
-			g_hash_table_iter_remove(&iter);
+		if (rq->worker != l->role || !is_share(l, &rq->node))
+			continue;
+		c->syncs -= rq->turn == 0;
+		g_hash_table_iter_remove(&iter);
 	}
 	g_hash_table_iter_init(&iter, c->runs);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
@@ -314,8 +319,6 @@ static void close_worker(struct link *l, const GError *error)
 		if (l->role == ROLE_DIALER)
 			g_clear_pointer(&run->watch, g_free);
 	}
-	if (l->role == ROLE_BMC)
-		c->syncs = 0;
 	if (l->role == ROLE_DIALER)
 		figures_drop(c, l->index);
 }

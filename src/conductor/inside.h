@@ -88,7 +88,7 @@ struct conductor {
 	struct address_pool pool;
 	json_t *clean_priorities; /* from the configuration */
 	GQueue sync_queue;        /* UUIDs (char *) whose power is to be looked at */
-	unsigned syncs;           /* under way */
+	unsigned syncs;           /* requests of turn 0 that are under way */
 };
 
 /* conductor.c */
@@ -102,6 +102,7 @@ bool conductor_request(struct conductor *c, struct run *run, const struct reques
 /* The channel to the worker that is the node's, NULL if it is not there. */
 struct channel *conductor_channel(const struct conductor *c, enum role worker,
 				  const struct uuid *uuid);
+/* Answered or given up.  The place that a power sync had is free; who calls this fills it by sync_next(). */
 void conductor_forget_request(struct conductor *c, uint64_t id);
 /* The node's worker has much to read yet: nothing more is to be sent; the node is looked at again later. */
 bool conductor_is_full(struct conductor *c, struct run *run, enum role worker);

@@ -382,6 +382,9 @@ static void take_item(struct batch *b, const struct item *item)
 	struct conductor *c = b->c;
 	struct subject *s;
 
+	/* Also behind the answer of a node that was deleted. */
+	if (item->request.id && item->request.turn == 0)
+		sync_next(c);
 	if (is_noise(c, item) || !(s = load(b, item->node.s)))
 		return;
 	struct run *run = conductor_run(c, item->node.s);
@@ -389,10 +392,6 @@ static void take_item(struct batch *b, const struct item *item)
 	if (item->request.id) {
 		run->answered_turn = item->request.turn;
 		run->answered_at = loop_now(c->loop);
-		if (item->request.turn == 0) {
-			c->syncs -= c->syncs > 0;
-			sync_next(c);
-		}
 	}
 	if (item->kind != ITEM_LOOK)
 		fold_item(b, s, item);

@@ -50,6 +50,10 @@ void sync_start(struct conductor *c)
 static void look_at(struct conductor *c, const char *uuid)
 {
 	g_autoptr(node) n = store_node_get(c->store, uuid, NULL);
+
+	/* No run is made for a node that was deleted meanwhile. */
+	if (!n || !is_wanted(n))
+		return;
 	struct run *run = conductor_run(c, uuid);
 	g_auto(message) m = {.type = MESSAGE_NONE};
 	struct request rq = {.id = c->next_request,
@@ -58,14 +62,11 @@ static void look_at(struct conductor *c, const char *uuid)
 			     .due = mono_add(loop_now(c->loop), SPAN_SECONDS(TIMEOUT_S))};
 	g_autoptr(GError) error = NULL;
 
-	if (!n || !is_wanted(n) || run->requests[ROLE_BMC])
+	if (run->requests[ROLE_BMC])
 		return;
 	if (!fill_bmc_request(c, n, BMC_GET_POWER, &m, &error) ||
-	    !conductor_request(c, run, &rq, &m, &error)) {
+	    !conductor_request(c, run, &rq, &m, &error))
 		log_debug(uuid, "power not looked at", F_ERR(error));
-		return;
-	}
-	c->syncs++;
 }
 
 void sync_next(struct conductor *c)

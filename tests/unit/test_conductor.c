@@ -49,6 +49,8 @@ struct world {
 	char *api_url;
 	enum role kill_worker; /* only this worker dies; 0: the conductor, with all of them */
 	unsigned lose_answer_to_step, refuse_publish;
+	bool bmc_is_slow; /* it keeps its answer in `late_answer` */
+	struct message late_answer;
 };
 
 static void on_guard(void *ctx)
@@ -95,7 +97,10 @@ static void play_bmc(struct world *w, const struct message *in)
 		w->pxe = rq->device == BOOT_DEVICE_PXE;
 	out.bmc_reply = (struct message_bmc_reply){
 		.request = rq->request, .node = rq->node, .power = w->power ? POWER_ON : POWER_OFF};
-	send_message(w, ROLE_BMC, &out);
+	if (w->bmc_is_slow)
+		w->late_answer = out;
+	else
+		send_message(w, ROLE_BMC, &out);
 }
 
 static void play_boot(struct world *w, const struct message *in)
@@ -297,7 +302,7 @@ static void stop(struct world *w)
 		g_clear_pointer(&w->workers[i], channel_free);
 }
 
-static void add_node(struct world *w)
+static void add_node(struct world *w, const char *mac)
 {
 	g_autoptr(node) n = node_new();
 	struct port *p = port_new();
@@ -312,7 +317,7 @@ static void add_node(struct world *w)
 			    json_string("http://10.0.0.1/i.sum"));
 	p->uuid = uuid_new();
 	p->node_uuid = n->uuid;
-	g_assert_true(mac_parse(MAC, &p->address, NULL));
+	g_assert_true(mac_parse(mac, &p->address, NULL));
 	g_assert_true(store_begin(w->store, NULL));
 	g_assert_true(store_node_insert(w->store, n, NULL));
 	g_assert_true(store_port_insert(w->store, p, NULL));
@@ -349,7 +354,7 @@ static void setup(struct world *w, gconstpointer data)
 	w->guard = loop_timer_new(w->loop, on_guard, w);
 	w->commands = json_array();
 	w->mac = MAC;
-	add_node(w);
+	add_node(w, MAC);
 	start(w);
 }
 
@@ -548,6 +553,94 @@ static void test_power_sync(struct world *w, gconstpointer data)
 	until_power(w, "power off");
 	w->power = true;
 	until_power(w, "power on");
+}
+
+/* Until the slow BMC was asked for the node's power. */
+static void until_asked(struct world *w)
+{
+	w->bmc_is_slow = true;
+	w->late_answer.type = MESSAGE_NONE;
+	loop_timer_arm(w->guard, SPAN_SECONDS(20));
+	while (w->late_answer.type == MESSAGE_NONE && !w->late)
+		loop_turn(w->loop, true);
+	g_assert_false(w->late);
+	w->bmc_is_slow = false;
+}
+
+static void until_no_sync(struct world *w)
+{
+	while (w->conductor->syncs && !w->late)
+		loop_turn(w->loop, true);
+	g_assert_false(w->late);
+	g_assert_cmpuint(w->conductor->syncs, ==, 0);
+}
+
+static void test_sync_of_deleted_node(struct world *w, gconstpointer data)
+{
+	struct conductor *c = w->conductor;
+
+	(void)data;
+	until_asked(w);
+	g_assert_cmpuint(c->syncs, ==, 1);
+	/* All places are taken, and the next node waits for one. */
+	unsigned others = 15;
+	struct uuid deleted = w->node;
+
+	c->syncs += others;
+	add_node(w, "52:54:00:aa:bb:02");
+	g_queue_push_tail(&c->sync_queue, g_strdup(w->node.s));
+	g_assert_true(store_begin(w->store, NULL));
+	g_assert_true(store_node_delete(w->store, deleted.s, NULL));
+	g_assert_true(store_commit(w->store, NULL));
+	send_message(w, ROLE_BMC, &w->late_answer);
+	while (!g_queue_is_empty(&c->sync_queue) && !w->late)
+		loop_turn(w->loop, true);
+	g_assert_false(w->late);
+	c->syncs -= others;
+	until_no_sync(w);
+	until_power(w, "power off");
+}
+
+/* An operation does not wait for it any longer, and its answer comes all the same. */
+static void test_overdue_sync(struct world *w, gconstpointer data)
+{
+	struct conductor *c = w->conductor;
+	GHashTableIter iter;
+	gpointer value;
+
+	(void)data;
+	until_asked(w);
+	g_hash_table_iter_init(&iter, c->requests);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		((struct request *)value)->due.us = 1;
+	verb(w, STATE_EVENT_DEPLOY);
+	poke(w);
+	until_no_sync(w);
+	send_message(w, ROLE_BMC, &w->late_answer);
+	until_rest(w, STATE_ACTIVE);
+	until_no_sync(w);
+}
+
+/* A worker that ends takes its requests along.  An answer of it that was heard before gives back no place of the next one's. */
+static void test_sync_of_ended_worker(struct world *w, gconstpointer data)
+{
+	struct conductor *c = w->conductor;
+
+	(void)data;
+	until_asked(w);
+	send_message(w, ROLE_BMC, &w->late_answer);
+	while (c->messages == 0 && !w->late)
+		loop_turn(w->loop, true);
+	g_assert_cmpuint(c->messages, ==, 1);
+	g_queue_push_tail(&c->sync_queue, g_strdup(w->node.s));
+	g_clear_pointer(&w->workers[ROLE_BMC], channel_free);
+	attach(w, ROLE_BMC);
+	g_assert_cmpuint(c->syncs, ==, 1);
+	until_asked(w);
+	g_assert_cmpuint(c->messages, ==, 0);
+	g_assert_cmpuint(c->syncs, ==, 1);
+	g_clear_pointer(&w->workers[ROLE_BMC], channel_free);
+	until_no_sync(w);
 }
 
 static void test_pool(struct world *w, gconstpointer data)
@@ -862,6 +955,11 @@ int main(int argc, char **argv)
 	CASE("whichever worker dies, whenever, it goes on", test_workers_die);
 	CASE("a lost poke costs a sweep", test_lost_poke);
 	CASE("the power that the BMC reports is adopted", test_power_sync);
+	CASE("a node that is deleted gives its place in the power sync back",
+	     test_sync_of_deleted_node);
+	CASE("a power sync that is given up gives its place back, once", test_overdue_sync);
+	CASE("a BMC worker that ends gives the places of the power sync back",
+	     test_sync_of_ended_worker);
 	CASE("a passed deadline ends an operation", test_deadline);
 	CASE("BMC passwords are opened for BMCs in range only", test_bmc_credentials);
 	CASE("addresses of the pool are given once", test_pool);
