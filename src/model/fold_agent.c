@@ -40,13 +40,15 @@ void fold_answered(struct fold *x)
 	show_contact(x);
 }
 
+/* Coming back takes back what going has done: an agent that comes and goes moves no other deadline. */
 void fold_contact(struct fold *x)
 {
 	struct flow *f = &x->f;
 
 	if (f->gone) {
 		f->gone = false;
-		f->until = fold_deadline(x);
+		if (phase_info[f->phase].limit == LIMIT_CALLBACK)
+			f->until = fold_deadline(x);
 		fold_note(x, NULL);
 	}
 	fold_answered(x);

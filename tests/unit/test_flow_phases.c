@@ -92,6 +92,32 @@ static void test_deadlines(void)
 	for_each_phase(past_deadline);
 }
 
+/* Only a callback's deadline is counted from the last contact. */
+static void fickle_agent(struct play *p, enum phase phase)
+{
+	struct flow before = play_flow(p);
+
+	if (action_info[phase_info[phase].action].watch != WATCH_OFF &&
+	    phase_info[phase].limit != LIMIT_CALLBACK) {
+		struct event ev = seconds_later(p, EVENT_AGENT_GONE, 1);
+
+		fold_ok(p, &ev);
+		ev = seconds_later(p, EVENT_AGENT_ALIVE, 1);
+		fold_ok(p, &ev);
+		struct flow f = play_flow(p);
+
+		g_assert_cmpint(f.phase, ==, phase);
+		g_assert_cmpint(f.until.us, ==, before.until.us);
+		flow_clear(&f);
+	}
+	flow_clear(&before);
+}
+
+static void test_fickle_agent(void)
+{
+	for_each_phase(fickle_agent);
+}
+
 static void stale_and_repeated(struct play *p, enum phase phase)
 {
 	g_autoptr(json_t) outcome = NULL;
@@ -249,6 +275,8 @@ int main(int argc, char **argv)
 	CASE("in every phase a failure that may pass is tried again, with bounds",
 	     test_passing_failure);
 	CASE("in every phase a passed deadline ends in a usable node", test_deadlines);
+	CASE("in no phase an agent that comes and goes moves a deadline that is not its own",
+	     test_fickle_agent);
 	CASE("in every phase stale and repeated answers do nothing", test_stale_and_repeated);
 	CASE("in every phase the row alone is enough to go on", test_from_the_row);
 	CASE("in every phase the node says what it waits for", test_why);

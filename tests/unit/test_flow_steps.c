@@ -363,6 +363,36 @@ static void test_wait(void)
 	play_done(&p);
 }
 
+/* Its agent comes and goes: the step lasts as long as it says, and no longer. */
+static void test_wait_of_fickle_agent(void)
+{
+	struct play p = begin(STATE_EVENT_CLEAN, "[" WAIT("3600") "," STEP("burn") "]");
+
+	to_steps(&p, "1");
+	struct flow f = play_flow(&p);
+	struct wall until = f.until;
+
+	flow_clear(&f);
+	for (unsigned i = 0; i < 3; i++) {
+		struct event ev = seconds_later(&p, EVENT_AGENT_GONE, 600);
+
+		ev.silent_s = 15;
+		fold_ok(&p, &ev);
+		ev = seconds_later(&p, EVENT_AGENT_ALIVE, 600);
+		ev.own_agent = true;
+		fold_ok(&p, &ev);
+		f = play_flow(&p);
+		g_assert_false(f.gone);
+		g_assert_cmpint(f.until.us, ==, until.us);
+		flow_clear(&f);
+	}
+	struct event ev = play_event(&p, EVENT_DEADLINE);
+
+	fold_ok(&p, &ev);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_RESUME);
+	play_done(&p);
+}
+
 static void test_power_steps(void)
 {
 	struct play p = begin(
@@ -541,6 +571,7 @@ int main(int argc, char **argv)
 	CASE("held cleaning can be aborted, and its power is not to be switched",
 	     test_hold_is_aborted);
 	CASE("a wait ends in time, or with the next contact", test_wait);
+	CASE("a wait is not longer because its agent comes and goes", test_wait_of_fickle_agent);
 	CASE("power steps end a boot or begin one", test_power_steps);
 	CASE("an agent's steps of such names are never run", test_agents_own_names);
 	CASE("without a ramdisk the conductor's steps are all there is", test_bare);
