@@ -36,7 +36,7 @@
 #define DEFAULT_IDLE        SPAN_SECONDS(60)
 #define INPUT_WINDOW        (64 * 1024)
 #define BACKLOG             128
-#define SLOWEST_BODY        (64 * 1024) /* bytes per second; a slower sender is cut off */
+#define SLOWEST_BODY        (64 * 1024) /* bytes per second; who is slower is cut off */
 #define DRAIN_TIME          SPAN_SECONDS(2)
 #define ACCEPT_PAUSE        SPAN_MS(200)
 #define SOURCE_PIECE        (64 * 1024)
@@ -147,6 +147,13 @@ static void start_sending(struct http_request *rq)
 	end_request(rq);
 }
 
+/* How long a body of this length may take. */
+static struct span patience(const struct http_server_options *o, uint64_t length)
+{
+	return (struct span){o->idle_timeout.us +
+			     (int64_t)(length * G_USEC_PER_SEC / SLOWEST_BODY)};
+}
+
 static bool is_head(const struct http_request *rq)
 {
 	return rq->head.method && g_str_equal(rq->head.method, "HEAD");
@@ -175,6 +182,8 @@ void http_request_reply_from(struct http_request *rq, int status, const char *co
 		end_source(rq);
 	/* The first piece is read when the head has left: not in here, where the caller still has the request. */
 	start_sending(rq);
+	/* Any progress satisfies the write timeout, and the source must not be held for ever. */
+	loop_timer_arm(rq->timer, patience(&rq->server->options, rq->source.length));
 }
 
 static void send_piece(struct http_request *rq)
@@ -239,11 +248,10 @@ static bool start_body(struct http_request *rq, enum http_framing framing, uint6
 	if (!http_body_start(&rq->body, framing, length, o->body_limit, error))
 		return false;
 	uint64_t most = framing == HTTP_LENGTH ? length : o->body_limit;
-	struct span limit = {o->idle_timeout.us + (int64_t)(most / SLOWEST_BODY) * 1000000};
 
 	rq->stage = HTTP_STAGE_BODY;
 	rq->unread_body = framing != HTTP_NO_BODY;
-	loop_timer_arm(rq->timer, limit);
+	loop_timer_arm(rq->timer, patience(o, most));
 	return true;
 }
 

@@ -78,7 +78,7 @@ struct http_body_source {
 	GDestroyNotify destroy; /* of ctx; NULL: none */
 };
 /* As http_request_reply(), with the standard phrase.  `source` is copied; its ctx is given up in any case.  At most 64 KiB of it are
- * in memory at a time. */
+ * in memory at a time.  A client that takes less than 64 KiB in a second, with idle_timeout to spare, is cut off. */
 void http_request_reply_from(struct http_request *rq, int status, const char *content_type,
 			     const struct http_body_source *source);
 

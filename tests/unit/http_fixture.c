@@ -42,8 +42,10 @@ static void end_made(void *ctx)
 
 static void answer_made(struct rack *r, struct http_request *rq)
 {
-	bool empty = g_str_has_suffix(http_request_path(rq), "/empty");
-	const struct http_body_source source = {empty ? 0 : MADE_LENGTH, read_made, r, end_made};
+	const char *path = http_request_path(rq);
+	uint64_t some = g_str_has_suffix(path, "/short") ? MADE_SHORT : MADE_LENGTH;
+	const struct http_body_source source = {g_str_has_suffix(path, "/empty") ? 0 : some,
+						read_made, r, end_made};
 
 	http_request_reply_from(rq, 200, "text/plain", &source);
 }

@@ -18,6 +18,7 @@ struct rack {
 
 /* A body that is made while it is sent: digits that count the bytes, up to where it breaks. */
 #define MADE_LENGTH 200000
+#define MADE_SHORT  32768
 #define MADE_BREAK  150000
 
 /* Without TLS, for bodies of up to 1000 bytes. */

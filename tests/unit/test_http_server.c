@@ -1,6 +1,8 @@
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "http_connection.h"
 #include "http_fixture.h"
 #include "limit.h"
 
@@ -275,6 +277,63 @@ static void test_made_body_that_breaks(void)
 	rack_free(r);
 }
 
+/* Takes a little of an answer, again and again. */
+struct sipper {
+	struct rack *r;
+	struct loop_timer *timer;
+	int fd;
+	size_t taken;
+	bool ended;
+};
+
+static void on_sip(void *ctx)
+{
+	struct sipper *s = ctx;
+	char bytes[200];
+	ssize_t n = recv(s->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	s->taken += n > 0 ? (size_t)n : 0;
+	s->ended = n == 0 || (n < 0 && errno != EAGAIN);
+	loop_timer_arm(s->timer, SPAN_MS(20));
+}
+
+/* Its sockets hold little, so that the server sees progress, and sees that it is slow. */
+static void test_slow_taker(void)
+{
+	const struct http_server_options options = {.body_limit = 1,
+						    .idle_timeout = SPAN_SECONDS(1)};
+	static const char request[] = "GET /made/short HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct rack *r = rack_new(&options);
+	struct sipper s = {.r = r, .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+	int listener = rack_listen(&r->at), little = 2048;
+
+	g_assert_cmpint(setsockopt(listener, SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)), ==,
+			0);
+	g_assert_cmpint(setsockopt(s.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), ==, 0);
+	g_assert_true(http_server_accept_on(r->server, listener, NULL));
+	g_assert_cmpint(connect(s.fd, (struct sockaddr *)&r->at.address, r->at.length), ==, 0);
+	rack_say(s.fd, request, strlen(request));
+	s.timer = loop_timer_new(r->l, on_sip, &s);
+	on_sip(&s);
+	while (!s.ended)
+		loop_turn(r->l, true);
+	g_test_message("%zu bytes were taken", s.taken);
+	g_assert_cmpuint(s.taken, >, 4096);
+	g_assert_cmpuint(s.taken, <, MADE_SHORT);
+	g_assert_cmpuint(r->ended, ==, 1);
+	close(s.fd);
+	loop_timer_free(s.timer);
+	rack_free(r);
+}
+
+static void test_status_texts(void)
+{
+	g_assert_cmpstr(http_status_text(206), ==, "Partial Content");
+	g_assert_cmpstr(http_status_text(410), ==, "Gone");
+	g_assert_cmpstr(http_status_text(416), ==, "Range Not Satisfiable");
+	g_assert_cmpstr(http_status_text(599), ==, "Unknown");
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -293,5 +352,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/http/server/a body is made while it is sent", test_made_body);
 	g_test_add_func("/http/server/a body that cannot be made to its end is cut off",
 			test_made_body_that_breaks);
+	g_test_add_func("/http/server/who takes a body too slowly is cut off", test_slow_taker);
+	g_test_add_func("/http/server/what media are answered with has its phrase",
+			test_status_texts);
 	return g_test_run();
 }
