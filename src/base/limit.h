@@ -31,3 +31,4 @@
 #define LIMIT_MEDIA_NAME       255                 /* of a base ISO, below the http root */
 #define LIMIT_MEDIA_ISO        (512 * 1024 * 1024) /* a base ISO */
 #define LIMIT_MEDIA_CLIENTS    256 /* connections of the boot host's nginx to inox-media */
+#define LIMIT_MEDIA_READERS    16  /* of them, those that read the ISO of one node */

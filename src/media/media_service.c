@@ -19,29 +19,46 @@
 #define RANGE_TEXT   96
 #define HEADER_LIMIT (8 * 1024)
 #define CLIENT_TEXT  64
-/* Lines about refused requests in a second: who guesses paths must not fill the disk. */
-#define REFUSALS_PER_SECOND 10
+/* Lines of one kind in a second about each node, and about all who have no good path: nobody may fill the disk. */
+#define LINES_PER_SECOND 10
+#define CUT_OFF          0 /* instead of a status */
 
 struct media_service {
 	struct http_server *server;
 	struct media_bases *bases;
 	const struct media_key *key;
 	int root_fd;
-	int64_t second; /* for which refusals are counted */
-	unsigned refusals, unshown;
+	GQueue media;             /* of struct medium: those that are read just now */
+	struct loop_timer *timer; /* armed while lines are counted */
+	GHashTable *lines;        /* of this second: node and status -> how many */
+	unsigned unshown;
 };
 
 /* What one answer is made from. */
 struct medium {
+	struct media_service *service;
+	GList link;
 	struct media_record record;
 	struct media_base base;
 	struct media_range range;
 };
 
+static struct medium *medium_new(struct media_service *s)
+{
+	struct medium *m = g_new0(struct medium, 1);
+
+	m->service = s;
+	m->base.fd = -1;
+	m->link.data = m;
+	g_queue_push_tail_link(&s->media, &m->link);
+	return m;
+}
+
 static void medium_free(void *data)
 {
 	struct medium *m = data;
 
+	g_queue_unlink(&m->service->media, &m->link);
 	media_record_clear(&m->record);
 	media_base_close(&m->base);
 	g_free(m);
@@ -57,7 +74,8 @@ static int status_of(const GError *error)
 	} table[] = {{INOX_ERROR_NOT_FOUND, 404},
 		     {INOX_ERROR_DENIED, 404},
 		     {INOX_ERROR_UNSUPPORTED, 405},
-		     {INOX_ERROR_TIMEOUT, 410}};
+		     {INOX_ERROR_TIMEOUT, 410},
+		     {INOX_ERROR_BUSY, 503}};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(table); i++)
 		if (g_error_matches(error, INOX_ERROR, (int)table[i].code))
@@ -65,20 +83,30 @@ static int status_of(const GError *error)
 	return 500;
 }
 
-static bool may_log(struct media_service *s)
+static void on_second(void *ctx)
 {
-	int64_t second = wall_now().us / G_USEC_PER_SEC;
+	struct media_service *s = ctx;
 
-	if (second != s->second) {
-		if (s->unshown > 0)
-			log_warn(NULL, "more media were refused", F_INT("count", s->unshown));
-		s->second = second;
-		s->refusals = s->unshown = 0;
+	if (s->unshown > 0)
+		log_warn(NULL, "lines were left out", F_INT("count", s->unshown));
+	s->unshown = 0;
+	g_hash_table_remove_all(s->lines);
+}
+
+/* One line about a node, or a stranger (NULL), and what it was answered with. */
+static bool may_log(struct media_service *s, const char *node, int status)
+{
+	g_autofree char *what = g_strdup_printf("%s %d", node ? node : "-", status);
+	unsigned lines = GPOINTER_TO_UINT(g_hash_table_lookup(s->lines, what));
+
+	if (g_hash_table_size(s->lines) == 0)
+		loop_timer_arm(s->timer, SPAN_SECONDS(1));
+	if (lines == LINES_PER_SECOND) {
+		s->unshown++;
+		return false;
 	}
-	if (s->refusals++ < REFUSALS_PER_SECOND)
-		return true;
-	s->unshown++;
-	return false;
+	g_hash_table_replace(s->lines, g_steal_pointer(&what), GUINT_TO_POINTER(lines + 1));
+	return true;
 }
 
 /* The BMC's address, as nginx says it. */
@@ -96,10 +124,12 @@ static void refuse(struct media_service *s, struct http_request *rq, const char 
 {
 	g_autofree char *text = g_strdup_printf("No medium: HTTP %d.\n", status);
 
-	if (status == 500)
+	bool shown = may_log(s, node, status);
+
+	if (shown && status == 500)
 		log_error(node, "medium cannot be given", F_STR("client", client_of(rq)),
 			  F_ERR(error));
-	else if (may_log(s))
+	else if (shown)
 		log_warn(node, "medium refused", F_STR("client", client_of(rq)),
 			 F_INT("status", status), F_ERR(error));
 	if (status == 405)
@@ -162,8 +192,9 @@ static bool read_medium(void *ctx, uint64_t offset, uint8_t *buffer, size_t leng
 	uint64_t at = m->range.offset + offset;
 
 	if (!media_base_read(&m->base, at, buffer, length, &error)) {
-		log_error(m->record.node.s, "medium cut off", F_STR("base", m->record.base),
-			  F_ERR(error));
+		if (may_log(m->service, m->record.node.s, CUT_OFF))
+			log_error(m->record.node.s, "medium cut off", F_STR("base", m->record.base),
+				  F_ERR(error));
 		return false;
 	}
 	media_record_apply(&m->record, at, buffer, length);
@@ -211,7 +242,7 @@ static void send_medium(struct http_request *rq, struct medium *m)
 		return;
 	}
 	/* A BMC that reads sector by sector gets a line for its first one. */
-	if (m->range.offset == 0)
+	if (m->range.offset == 0 && may_log(m->service, m->record.node.s, 200))
 		log_info(m->record.node.s, "medium is read", F_STR("client", client_of(rq)),
 			 F_STR("method", http_request_method(rq)), F_INT("bytes", m->range.length));
 	const struct http_body_source source = {m->range.length, read_medium, m, medium_free};
@@ -237,15 +268,29 @@ static bool find_medium(struct media_service *s, const struct http_request *rq, 
 	return found;
 }
 
+/* The BMC of one node cannot take the places of all. */
+static bool check_readers(const struct media_service *s, const struct medium *m, GError **error)
+{
+	unsigned readers = 0;
+
+	for (const GList *l = s->media.head; l; l = l->next)
+		readers += strcmp(((const struct medium *)l->data)->record.node.s,
+				  m->record.node.s) == 0;
+	return readers <= LIMIT_MEDIA_READERS ||
+	       inox_error_set(error, INOX_ERROR_BUSY, "%d requests read it already",
+			      LIMIT_MEDIA_READERS);
+}
+
 static void on_request(void *ctx, struct http_request *rq)
 {
 	struct media_service *s = ctx;
 	g_autoptr(GError) error = NULL;
-	struct medium *m = g_new0(struct medium, 1);
+	struct medium *m = medium_new(s);
 
-	m->base.fd = -1;
 	if (!find_medium(s, rq, m, &error)) {
 		refuse(s, rq, NULL, status_of(error), error);
+	} else if (!check_readers(s, m, &error)) {
+		refuse(s, rq, m->record.node.s, status_of(error), error);
 	} else if (!media_bases_open(s->bases, &m->record, &m->base, &error)) {
 		refuse(s, rq, m->record.node.s, 500, error);
 	} else {
@@ -266,6 +311,9 @@ struct media_service *media_service_new(struct loop *l, const struct media_key *
 	s->key = key;
 	s->root_fd = root_fd;
 	s->bases = media_bases_new(root_fd);
+	g_queue_init(&s->media);
+	s->timer = loop_timer_new(l, on_second, s);
+	s->lines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	s->server = http_server_new(l, &options, on_request, s);
 	return http_server_accept_on(s->server, listen_fd, error) ? g_steal_pointer(&s) : NULL;
 }
@@ -276,5 +324,7 @@ void media_service_free(struct media_service *s)
 		return;
 	http_server_free(s->server);
 	media_bases_free(s->bases);
+	loop_timer_free(s->timer);
+	g_hash_table_unref(s->lines);
 	g_free(s);
 }

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -27,6 +28,7 @@ TOKEN = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 MAC = "52:54:00:70:00:10"
 NODE = "5f2a7c1e-90b4-4c0e-8a55-0d6b1f7e2c33"  # drive_boot's
 CLIENTS = 256  # LIMIT_MEDIA_CLIENTS
+READERS = 16  # LIMIT_MEDIA_READERS
 
 # `make check` installs both (dist/packages/demo.txt): a skip is for who runs this file without them.
 pytestmark = [pytest.mark.skipif(not shutil.which("xorriso"), reason="xorriso is not installed"),
@@ -132,6 +134,12 @@ class BootHost:
         answer = Answer(response)
         connection.close()
         return answer
+
+    def lines(self, message, seen):
+        """How often it was said since then, with what was left out."""
+        log = self.media.log()[seen:]
+        left_out = re.findall(r'message="lines were left out" count=(\d+)', log)
+        return log.count(f'message="{message}"') + sum(map(int, left_out))
 
     def logs(self):
         """Everything that any program wrote about requests."""
@@ -350,6 +358,26 @@ def test_more_clients_than_it_takes(host, boot):
     connection.close()
 
 
+def test_one_bmc_does_not_take_the_places_of_others(host, boot):
+    other = new_path()
+    folder = boot.record.parent.parent / other
+    shutil.copytree(boot.record.parent, folder)
+    (folder / "boot.media").write_bytes(boot.record.read_bytes().replace(NODE.encode(), NODE[::-1].encode()[:8] + NODE[8:].encode()))
+    reading = [UnixConnection(host.state / "media/socket") for _ in range(READERS)]
+    for connection in reading:
+        connection.request("GET", boot.target)
+        assert connection.getresponse().status == 200
+    seen = len(host.media.log())
+    assert host.get(boot.target).status == 503 and host.get(boot.target, "HEAD").status == 503
+    assert f"node={NODE}" in host.media.log()[seen:] and "16 requests read it already" in host.media.log()[seen:]
+    assert host.get(host.sign(other)).status == 200
+    reading.pop().close()
+    wait_until(lambda: host.get(boot.target).status == 200, what="served again")
+    for connection in reading:
+        connection.close()
+    shutil.rmtree(folder)
+
+
 def test_guesses_do_not_fill_the_log(host):
     seen = len(host.media.log())
     for _ in range(200):
@@ -358,6 +386,25 @@ def test_guesses_do_not_fill_the_log(host):
         assert connection.getresponse().status == 404
         connection.close()
     assert host.media.log()[seen:].count("medium refused") < 60
+    wait_until(lambda: host.lines("medium refused", seen) >= 200, what="the rest is counted, also when nobody guesses on")
+
+
+def test_a_bmc_with_a_good_path_does_not_fill_the_log(host, boot):
+    def ask(want, message, times=60):
+        seen = len(host.media.log())
+        connection = UnixConnection(host.state / "media/socket")
+        for _ in range(times):
+            connection.request("GET", boot.target, headers={"Range": "bytes=0-0"})
+            answer = connection.getresponse()
+            assert (answer.status, answer.reason, len(answer.read()) > 0) == (*want, True)
+        connection.close()
+        assert 0 < host.media.log()[seen:].count(f'message="{message}"') < 40
+        wait_until(lambda: host.lines(message, seen) >= times, what="the rest is counted")
+
+    ask((206, "Partial Content"), "medium is read")
+    host.base.unlink()
+    ask((500, "Internal Server Error"), "medium cannot be given")
+    host.put_base(host.content)
 
 
 def test_a_record_that_is_damaged_is_named(host, boot):
