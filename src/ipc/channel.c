@@ -33,6 +33,7 @@ struct channel {
 	unsigned busy;  /* callbacks on the stack */
 	bool left_over; /* frames of the last turn */
 	bool held, ended;
+	bool unheard;       /* the other side reads no more */
 	bool reads, writes; /* what the loop watches for */
 	bool freed, dead;
 };
@@ -103,7 +104,9 @@ static bool receive(struct channel *c, GError **error)
 	ssize_t n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
 	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR)
+		/* It ended without having read all.  This comes behind everything that it said. */
+		c->ended = errno == ECONNRESET;
+		if (!c->ended && errno != EAGAIN && errno != EINTR)
 			inox_error_set_errno(error, errno, "read from another process");
 		return false;
 	}
@@ -180,7 +183,18 @@ static void handle_frames(struct channel *c, GError **error)
 		loop_timer_arm(c->again, SPAN_MS(0));
 }
 
-static bool flush(struct channel *c, GError **error)
+/* Nothing is written any more.  What was said can still be read, and behind it there is an end, whatever the other side
+ * does. */
+static void stop_writing(struct channel *c)
+{
+	c->unheard = true;
+	g_byte_array_set_size(c->out, 0);
+	c->out_used = 0;
+	(void)shutdown(c->fd, SHUT_RDWR);
+	set_watch(c);
+}
+
+static void flush(struct channel *c)
 {
 	while (c->out->len > c->out_used) {
 		ssize_t n = send(c->fd, c->out->data + c->out_used, c->out->len - c->out_used,
@@ -190,15 +204,16 @@ static bool flush(struct channel *c, GError **error)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			break;
-		if (n < 0)
-			return inox_error_set_errno(error, errno, "write to another process");
+		if (n < 0) {
+			stop_writing(c);
+			return;
+		}
 		c->out_used += (size_t)n;
 	}
 	/* What is left is moved: seldom, while there is much of it. */
 	if (c->out_used > MAX(DROP_LEAST, c->out->len / 2) || c->out->len == c->out_used)
 		drop_used(c->out, &c->out_used);
 	set_watch(c);
-	return true;
 }
 
 static void on_ready(void *ctx, bool readable, bool writable)
@@ -208,12 +223,12 @@ static void on_ready(void *ctx, bool readable, bool writable)
 
 	c->busy++;
 	if (writable)
-		(void)flush(c, &error);
+		flush(c);
 	if (readable && !c->held && !(c->left_over && c->in->len > READ_AHEAD_MOST))
 		for (unsigned i = 0; i < READS_PER_TURN && !error && !c->ended; i++)
 			if (!receive(c, &error))
 				break;
-	if (!error || c->ended)
+	if (!error)
 		handle_frames(c, &error);
 	/* What was said before the end counts. */
 	while (c->ended && !error && c->left_over && !c->held && !c->freed && !c->dead)
@@ -251,13 +266,13 @@ struct channel *channel_new(struct loop *l, int fd, channel_message_fn on_messag
 
 bool channel_send(struct channel *c, const struct message *m, GError **error)
 {
-	if (c->dead)
+	if (c->dead || c->unheard)
 		return true;
 	if (!message_encode(m, c->out, error))
 		return false;
 	crash_point("sending");
-	/* A failed write shows up as end of file in on_ready(), where the owner is told. */
-	(void)flush(c, NULL);
+	/* After a failed write the owner is told of the end in on_ready(). */
+	flush(c);
 	return true;
 }
 
@@ -266,8 +281,9 @@ bool channel_send_fd(struct channel *c, const struct message *m, int fd, GError 
 	if (c->dead)
 		return true;
 	/* The descriptor travels with one byte; the frame's first byte must be that one. */
-	if (!flush(c, error))
-		return false;
+	flush(c);
+	if (c->unheard)
+		return inox_error_set_errno(error, EPIPE, "hand a descriptor to another process");
 	if (c->out->len > c->out_used)
 		return inox_error_set(error, INOX_ERROR_BUSY, "the other process does not read");
 	if (!message_encode(m, c->out, error))
@@ -287,10 +303,15 @@ bool channel_send_fd(struct channel *c, const struct message *m, int fd, GError 
 	h->cmsg_type = SCM_RIGHTS;
 	h->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(h), &fd, sizeof(fd));
-	if (sendmsg(c->fd, &msg, MSG_NOSIGNAL) != 1)
-		return inox_error_set_errno(error, errno, "hand a descriptor to another process");
+	if (sendmsg(c->fd, &msg, MSG_NOSIGNAL) != 1) {
+		inox_error_set_errno(error, errno, "hand a descriptor to another process");
+		/* It would go out later, without its descriptor. */
+		g_byte_array_set_size(c->out, 0);
+		return false;
+	}
 	c->out_used++;
-	return flush(c, error);
+	flush(c);
+	return true;
 }
 
 void channel_hold(struct channel *c, bool hold)

@@ -21,8 +21,9 @@ struct channel *channel_new(struct loop *l, int fd, channel_message_fn on_messag
 			    channel_closed_fn on_closed, void *ctx);
 void channel_free(struct channel *c); /* NULL is fine; safe inside the callbacks */
 
-/* Queues the message (its fields stay the caller's).  False (LIMIT) if a field is over its limit;
- * a dead channel swallows messages: the loss is reported by on_closed. */
+/* Queues the message (its fields stay the caller's).  False (LIMIT) if a field is over its limit.  A dead channel
+ * swallows messages, and so does one whose other side reads no more: what that side said before is still handed over, and
+ * then the loss is reported by on_closed. */
 bool channel_send(struct channel *c, const struct message *m,
 		  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The same with a descriptor, which is duplicated by the kernel and stays the caller's. */

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "channel.h"
@@ -252,6 +253,115 @@ static void test_hold(void)
 	channel_free(to);
 }
 
+/* ---- a reader that cannot write any more */
+
+static void on_clean_end(void *ctx, const GError *error)
+{
+	g_assert_no_error(error);
+	on_flood_end(ctx, error);
+}
+
+/* `to` has much to write, and nobody reads that; 200 messages for it are under way. */
+static struct channel *begin_talk(struct flood *f, struct loop *l, struct channel **ret_to)
+{
+	int fds[2];
+
+	*f = (struct flood){.l = l};
+	g_assert_true(channel_pair(fds, NULL));
+	struct channel *from = channel_new(l, fds[0], on_flood, on_flood_end, f);
+
+	*ret_to = channel_new(l, fds[1], on_flood, on_clean_end, f);
+	channel_hold(from, true);
+	while (channel_queued_bytes(*ret_to) < 1000000)
+		send_some(*ret_to, 0, 1000);
+	send_some(from, 0, 200);
+	g_assert_cmpuint(channel_queued_bytes(from), ==, 0);
+	return from;
+}
+
+static void until_closed(struct flood *f, unsigned received)
+{
+	for (unsigned i = 0; i < 1000 && !f->closed; i++)
+		loop_turn(f->l, true);
+	g_assert_true(f->closed);
+	g_assert_cmpuint(f->received, ==, received);
+}
+
+static void test_end_of_deaf(void)
+{
+	g_autoptr(loop) l = loop_new();
+	struct flood f;
+	struct channel *to, *from = begin_talk(&f, l, &to);
+
+	channel_free(from);
+	until_closed(&f, 200);
+	channel_free(to);
+	/* The failure is seen in a callback's own message. */
+	from = begin_talk(&f, l, &to);
+	while (f.received == 0)
+		loop_turn(l, true);
+	g_assert_cmpuint(f.received, <, 200);
+	channel_free(from);
+	send_some(to, 0, 10);
+	g_assert_cmpuint(channel_queued_bytes(to), ==, 0);
+	until_closed(&f, 200);
+	channel_free(to);
+}
+
+static void count_down(void *ctx)
+{
+	*(bool *)ctx = true;
+}
+
+static void test_held_behind_deaf(void)
+{
+	g_autoptr(loop) l = loop_new();
+	struct flood f;
+	struct channel *to, *from = begin_talk(&f, l, &to);
+	bool late = false;
+	struct loop_timer *timer = loop_timer_new(l, count_down, &late);
+	unsigned turns = 0;
+
+	channel_hold(to, true);
+	channel_free(from);
+	loop_timer_arm(timer, SPAN_MS(50));
+	for (; !late; turns++)
+		loop_turn(l, true);
+	/* It does not spin, either. */
+	g_assert_cmpuint(turns, <, 20);
+	send_some(to, 0, 10);
+	g_assert_cmpuint(channel_queued_bytes(to), ==, 0);
+	g_assert_cmpuint(f.received, ==, 0);
+	g_assert_false(f.closed);
+	channel_hold(to, false);
+	until_closed(&f, 200);
+	loop_timer_free(timer);
+	channel_free(to);
+}
+
+/* It stays, and reads no more: that is its end. */
+static void test_deaf_peer(void)
+{
+	g_autoptr(loop) l = loop_new();
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+	struct flood f = {.l = l};
+	struct message m = {.type = MESSAGE_agent_gone};
+	int fds[2];
+
+	g_assert_true(channel_pair(fds, NULL));
+	struct channel *to = channel_new(l, fds[1], on_flood, on_clean_end, &f);
+
+	m.agent_gone.node = uuid_new();
+	g_assert_true(message_encode(&m, bytes, NULL));
+	g_assert_cmpint(write(fds[0], bytes->data, bytes->len), ==, bytes->len);
+	g_assert_cmpint(shutdown(fds[0], SHUT_RD), ==, 0);
+	send_some(to, 0, 1);
+	until_closed(&f, 1);
+	g_assert_cmpint(send(fds[0], "x", 1, MSG_NOSIGNAL), ==, -1);
+	channel_free(to);
+	close(fds[0]);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -264,5 +374,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/channel/a slow reader is not flooded, and what left the sender arrives",
 			test_flood);
 	g_test_add_func("/channel/who is held hears nothing, and later everything", test_hold);
+	g_test_add_func("/channel/what was said counts, also when the speaker did not listen",
+			test_end_of_deaf);
+	g_test_add_func("/channel/who is held hears that later, too", test_held_behind_deaf);
+	g_test_add_func("/channel/who reads no more is at an end", test_deaf_peer);
 	return g_test_run();
 }
