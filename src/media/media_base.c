@@ -9,17 +9,19 @@
 #include "errors.h"
 
 #define PIECE (256 * 1024)
-/* Files that are remembered; more are looked at again. */
-#define REMEMBERED 64
+/* Files that are remembered: nodes may have an ISO of their own each. */
+#define REMEMBERED 4096
 
 struct seen {
 	struct media_identity identity;
+	uint64_t used; /* grows: the least one goes first */
 	uint8_t digest[MEDIA_DIGEST_BYTES];
 };
 
 struct media_bases {
 	int root_fd;
 	GArray *seen; /* of struct seen */
+	uint64_t uses;
 };
 
 struct media_bases *media_bases_new(int root_fd)
@@ -120,21 +122,39 @@ static bool digest_file(int fd, uint64_t size, uint8_t ret[static MEDIA_DIGEST_B
 	return good;
 }
 
-static const struct seen *find_seen(const struct media_bases *b, const struct media_identity *id)
+static const struct seen *find_seen(struct media_bases *b, const struct media_identity *id)
 {
 	for (guint i = 0; i < b->seen->len; i++) {
-		const struct seen *s = &g_array_index(b->seen, struct seen, i);
+		struct seen *s = &g_array_index(b->seen, struct seen, i);
 
-		if (is_same(&s->identity, id))
+		if (is_same(&s->identity, id)) {
+			s->used = ++b->uses;
 			return s;
+		}
 	}
 	return NULL;
+}
+
+/* Where the next one is remembered. */
+static struct seen *find_place(struct media_bases *b)
+{
+	guint least = 0;
+
+	if (b->seen->len < REMEMBERED) {
+		g_array_set_size(b->seen, b->seen->len + 1);
+		return &g_array_index(b->seen, struct seen, b->seen->len - 1);
+	}
+	for (guint i = 1; i < b->seen->len; i++)
+		if (g_array_index(b->seen, struct seen, i).used <
+		    g_array_index(b->seen, struct seen, least).used)
+			least = i;
+	return &g_array_index(b->seen, struct seen, least);
 }
 
 /* NULL with errno; EAGAIN if it was written to meanwhile. */
 static const struct seen *look_at(struct media_bases *b, int fd, const struct media_identity *id)
 {
-	struct seen found = {.identity = *id};
+	struct seen found = {.identity = *id, .used = ++b->uses};
 	struct media_identity after;
 
 	if (!digest_file(fd, (uint64_t)id->size, found.digest) || !identify(fd, &after))
@@ -143,10 +163,18 @@ static const struct seen *look_at(struct media_bases *b, int fd, const struct me
 		errno = EAGAIN;
 		return NULL;
 	}
-	if (b->seen->len >= REMEMBERED)
-		g_array_remove_index(b->seen, 0);
-	g_array_append_val(b->seen, found);
-	return &g_array_index(b->seen, struct seen, b->seen->len - 1);
+	struct seen *place = find_place(b);
+
+	*place = found;
+	return place;
+}
+
+static const struct seen *find_or_look(struct media_bases *b, int fd,
+				       const struct media_identity *id)
+{
+	const struct seen *s = find_seen(b, id);
+
+	return s ? s : look_at(b, fd, id);
 }
 
 static bool replaced(const struct media_record *r, GError **error)
@@ -164,9 +192,9 @@ static bool check_base(struct media_bases *b, const struct media_record *r, stru
 		return inox_error_set_errno(error, errno, "look at the base ISO '%s'", r->base);
 	if ((uint64_t)base->identity.size != r->size)
 		return replaced(r, error);
-	const struct seen *s = find_seen(b, &base->identity);
+	const struct seen *s = find_or_look(b, base->fd, &base->identity);
 
-	if (!s && !(s = look_at(b, base->fd, &base->identity)))
+	if (!s)
 		return inox_error_set_errno(error, errno, "read the base ISO '%s'", r->base);
 	memcpy(base->digest, s->digest, MEDIA_DIGEST_BYTES);
 	return memcmp(s->digest, r->digest, MEDIA_DIGEST_BYTES) == 0 || replaced(r, error);
@@ -175,7 +203,7 @@ static bool check_base(struct media_bases *b, const struct media_record *r, stru
 bool media_bases_open(struct media_bases *b, const struct media_record *r, struct media_base *ret,
 		      GError **error)
 {
-	struct media_base base = {.fd = media_open(b->root_fd, r->base)};
+	struct media_base base = {.bases = b, .fd = media_open(b->root_fd, r->base)};
 
 	if (base.fd < 0)
 		return inox_error_set_errno(error, errno, "open the base ISO '%s'", r->base);
@@ -194,15 +222,17 @@ void media_base_close(struct media_base *base)
 	base->fd = -1;
 }
 
-/* A file that lost its name or changed its owner has other times, and the same bytes. */
+/* A file that lost its name or changed its owner has other times, and the same bytes.  All who read it ask, and one looks. */
 static bool is_still(struct media_base *base, const struct media_identity *now)
 {
-	uint8_t digest[MEDIA_DIGEST_BYTES];
-
 	if (base->identity.size != now->size ||
-	    !same_time(&base->identity.modified, &now->modified) ||
-	    !digest_file(base->fd, (uint64_t)now->size, digest) ||
-	    memcmp(digest, base->digest, sizeof(digest)) != 0)
+	    !same_time(&base->identity.modified, &now->modified))
+		return false;
+	const struct seen *s = find_or_look(base->bases, base->fd, now);
+
+	if (!s)
+		return errno == EAGAIN; /* changed once more: the caller sees how */
+	if (memcmp(s->digest, base->digest, sizeof(base->digest)) != 0)
 		return false;
 	base->identity = *now;
 	return true;

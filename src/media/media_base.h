@@ -8,6 +8,8 @@
 
 #include "media_record.h"
 
+struct media_bases; /* what was found out about files, so that each is read whole once */
+
 /* A file as it was looked at: another one, or one that was written to, is not the same. */
 struct media_identity {
 	dev_t device;
@@ -17,19 +19,18 @@ struct media_identity {
 };
 
 struct media_base {
+	struct media_bases *bases; /* borrowed */
 	int fd;
 	struct media_identity identity;
 	uint8_t digest[MEDIA_DIGEST_BYTES];
 };
 
-struct media_bases; /* what was found out about files, so that each is read whole once */
-
 /* `root_fd` is the http root's folder; it stays the caller's. */
 struct media_bases *media_bases_new(int root_fd);
-void media_bases_free(struct media_bases *b);
+void media_bases_free(struct media_bases *b); /* after all that it opened are closed */
 
 /* Opens the base of a record.  A file that was not looked at before is read whole, which blocks: some hundred milliseconds, once
- * per file.  Errors: CONFLICT if it is not the one the record was made for; NOT_FOUND, DENIED, IO. */
+ * per file, while no more than 4096 others are asked for in between.  Errors: CONFLICT if it is not the one the record was made for; NOT_FOUND, DENIED, IO. */
 bool media_bases_open(struct media_bases *b, const struct media_record *r, struct media_base *ret,
 		      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void media_base_close(struct media_base *base);

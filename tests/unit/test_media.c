@@ -388,6 +388,104 @@ static void test_changed_base(void)
 	tree_end(&t);
 }
 
+#define BIG (1024 * 1024)
+
+/* Bytes that this process has read so far. */
+static uint64_t count_read(void)
+{
+	g_autofree char *text = NULL;
+
+	g_assert_true(g_file_get_contents("/proc/self/io", &text, NULL, NULL));
+	g_assert_true(g_str_has_prefix(text, "rchar: "));
+	return g_ascii_strtoull(text + strlen("rchar: "), NULL, 10);
+}
+
+/* True if the base was read whole to be opened. */
+static bool is_looked_at(struct tree *t, const struct media_record *r)
+{
+	uint64_t before = count_read();
+	struct media_base base;
+
+	g_assert_true(media_bases_open(t->bases, r, &base, NULL));
+	media_base_close(&base);
+	return count_read() - before >= BIG;
+}
+
+static struct media_record add_big(struct tree *t, char **ret_file)
+{
+	g_autofree char *content = g_strnfill(BIG, 'x');
+	struct media_record r = record_of(content);
+
+	*ret_file = g_build_filename(t->folder, "big", NULL);
+	g_strlcpy(r.base, "big", sizeof(r.base));
+	g_assert_true(g_file_set_contents(*ret_file, content, BIG, NULL));
+	return r;
+}
+
+/* Each time it is another file, as far as its times say. */
+static void open_others(struct tree *t, const struct media_record *r, unsigned count)
+{
+	static unsigned second = 1;
+	struct media_base base;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct timespec times[] = {{++second, 0}, {second, 0}};
+
+		g_assert_cmpint(utimensat(AT_FDCWD, t->file, times, 0), ==, 0);
+		g_assert_true(media_bases_open(t->bases, r, &base, NULL));
+		media_base_close(&base);
+	}
+}
+
+static void test_remembered_bases(void)
+{
+	const struct media_record small = record_of("0123456789");
+	g_autofree char *file = NULL;
+	struct tree t;
+
+	tree_start(&t);
+	const struct media_record big = add_big(&t, &file);
+
+	g_assert_true(is_looked_at(&t, &big));
+	for (unsigned i = 0; i < 3; i++) {
+		open_others(&t, &small, 3000);
+		g_assert_false(is_looked_at(&t, &big));
+	}
+	/* What nobody asked for goes first. */
+	open_others(&t, &small, 5000);
+	g_assert_true(is_looked_at(&t, &big));
+	g_unlink(file);
+	tree_end(&t);
+}
+
+/* A new one is put in its place with mv: all who read the old one go on, and it is looked at once. */
+static void test_many_readers_of_a_base_that_lost_its_name(void)
+{
+	g_autofree char *file = NULL;
+	struct media_base readers[8];
+	uint8_t buffer[4];
+	struct tree t;
+
+	tree_start(&t);
+	const struct media_record big = add_big(&t, &file);
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(readers); i++)
+		g_assert_true(media_bases_open(t.bases, &big, &readers[i], NULL));
+	g_unlink(file);
+	uint64_t before = count_read();
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(readers); i++) {
+		g_assert_true(media_base_read(&readers[i], BIG - 4, buffer, 4, NULL));
+		g_assert_cmpmem(buffer, 4, "xxxx", 4);
+		media_base_close(&readers[i]);
+	}
+	uint64_t wanted = count_read() - before;
+
+	g_assert_cmpuint(wanted, >=, BIG);
+	g_assert_cmpuint(wanted, <, 2 * BIG);
+	tree_end(&t);
+}
+
 static void test_links(void)
 {
 	const struct media_record r = record_of("0123456789");
@@ -424,6 +522,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/range/as in RFC 9110", test_ranges);
 	g_test_add_func("/base/it has to be the one that the publisher saw", test_base);
 	g_test_add_func("/base/a change while it is read is seen", test_changed_base);
+	g_test_add_func("/base/thousands are remembered, and the least used goes first",
+			test_remembered_bases);
+	g_test_add_func("/base/one that lost its name is looked at once for all who read it",
+			test_many_readers_of_a_base_that_lost_its_name);
 	g_test_add_func("/base/links and pipes are not opened", test_links);
 	return g_test_run();
 }
