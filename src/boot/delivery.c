@@ -331,25 +331,35 @@ static GError **unless_set(GError **first)
 	return *first ? NULL : first;
 }
 
+static bool withdraw_interface(const struct shelf *s, const char *text, bool keep_address,
+			       GError **first)
+{
+	struct mac mac;
+	bool good = true;
+
+	if (!mac_parse(text, &mac, unless_set(first)))
+		return false;
+	g_autofree char *scripts = script_folder(mac);
+
+	if (!keep_address)
+		good &= put_reservation(s, mac, "ignore", unless_set(first));
+	return good & shelf_remove_folder(s, scripts, "the boot script", unless_set(first));
+}
+
+/* Of any number of interfaces: none, when the node's ports went to another node meanwhile; or those of before and those of
+ * now. */
 bool delivery_withdraw(const struct shelf *s, const struct message_boot_withdraw *m, GError **error)
 {
-	struct interfaces interfaces = {.count = 0};
+	g_auto(GStrv) macs = g_strsplit(m->token_only ? "" : text_of(m->macs), ",", -1);
 	GError *first = NULL;
 	bool good = true;
 
 	if (!shelf_is_there(s))
 		return true; /* nothing was ever put anywhere */
-	if (!m->token_only && !parse_macs(m->macs, &interfaces, error))
-		return false;
 	if (*m->path && !check_path(m->path, error))
 		return false;
-	for (unsigned i = 0; i < interfaces.count; i++) {
-		g_autofree char *scripts = script_folder(interfaces.mac[i]);
-
-		if (!m->keep_address)
-			good &= put_reservation(s, interfaces.mac[i], "ignore", unless_set(&first));
-		good &= shelf_remove_folder(s, scripts, "the boot script", unless_set(&first));
-	}
+	for (unsigned i = 0; macs[i]; i++)
+		good &= withdraw_interface(s, macs[i], m->keep_address, &first);
 	if (*m->path) {
 		g_autofree char *folder = g_strconcat("http/once/", m->path, NULL);
 

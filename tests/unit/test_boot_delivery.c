@@ -48,6 +48,54 @@ static void test_withdraw_before_publish(void)
 	host_end(&h);
 }
 
+static bool withdraw(struct host *h, const char *macs, GError **error)
+{
+	g_auto(message)
+		m = {.type = MESSAGE_boot_withdraw, .boot_withdraw = boot_withdraw_message(false)};
+
+	g_free(m.boot_withdraw.macs);
+	m.boot_withdraw.macs = g_strdup(macs);
+	return delivery_withdraw(h->shelf, &m.boot_withdraw, error);
+}
+
+/* The node's ports are another node's by now, which has its own boot data under their names. */
+static void test_withdraw_without_ports(void)
+{
+	struct host h;
+
+	host_start(&h);
+	g_assert_true(host_publish(&h));
+	g_assert_true(withdraw(&h, "", NULL));
+	g_assert_false(host_has(&h, "http/once/" PATH));
+	g_assert_true(host_has(&h, SCRIPT_FILE));
+	g_assert_true(withdraw(&h, NULL, NULL));
+	host_end(&h);
+}
+
+static void test_withdraw_of_many_ports(void)
+{
+	g_autoptr(GString) macs = g_string_new(NULL);
+	g_autoptr(GError) error = NULL;
+	struct host h;
+
+	for (unsigned i = 0; i < 2 * DELIVERY_MACS_MAX; i++)
+		g_string_append_printf(macs, "52:54:00:88:00:%02x,", i);
+	g_string_append(macs, MAC);
+	host_start(&h);
+	g_assert_true(host_publish(&h));
+	g_assert_true(withdraw(&h, macs->str, NULL));
+	g_assert_false(host_has(&h, "http/once/" PATH));
+	g_assert_false(host_has(&h, SCRIPT_FILE));
+	g_assert_true(host_has(&h, "dhcp-hosts/52-54-00-88-00-3f"));
+	/* One that cannot be read does not keep the others. */
+	g_assert_true(host_publish(&h));
+	g_assert_false(withdraw(&h, "52:54:00:77:02," MAC, &error));
+	g_assert_error(error, INOX_ERROR, INOX_ERROR_INVALID);
+	g_assert_false(host_has(&h, "http/once/" PATH));
+	g_assert_false(host_has(&h, SCRIPT_FILE));
+	host_end(&h);
+}
+
 /* What a publisher that died half-way may leave behind. */
 static void test_leftovers(void)
 {
@@ -272,6 +320,10 @@ int main(int argc, char **argv)
 			test_publish_and_withdraw);
 	g_test_add_func("/delivery/withdrawing what was never there succeeds",
 			test_withdraw_before_publish);
+	g_test_add_func("/delivery/what belongs to no port is withdrawn without ports",
+			test_withdraw_without_ports);
+	g_test_add_func("/delivery/withdrawing takes the ports of before and of now",
+			test_withdraw_of_many_ports);
 	g_test_add_func("/delivery/leftovers of a crash do no harm", test_leftovers);
 	g_test_add_func("/delivery/a boot without a token has no token file", test_without_token);
 	g_test_add_func("/delivery/a token on the command line lies where its file does",
