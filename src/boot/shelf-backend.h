@@ -28,6 +28,9 @@ void surveys_free(struct surveys *s);
 
 extern const struct shelf_backend shelf_local, shelf_dav;
 
+/* How long a DAV exchange may take whose answer has at most so many bytes. */
+unsigned shelf_dav_seconds(size_t most);
+
 /* UNSUPPORTED if there is no boot host. */
 bool shelf_check_there(const struct shelf *s, GError **error);
 

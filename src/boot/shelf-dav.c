@@ -8,7 +8,9 @@
 /* A boot host is near; a lane must not be held up for long by one that is gone. */
 #define CONNECT_SECONDS 5
 #define TOTAL_SECONDS   20
-#define ANSWER_LIMIT    (64 * 1024)
+/* Bytes in a second: a ramdisk's ISO is read in time through 100 Mbit/s, and before the conductor asks again. */
+#define SLOWEST_LOAD (8 * 1024 * 1024)
+#define ANSWER_LIMIT (64 * 1024)
 
 /* 409 is nginx's answer when something that is no folder stands where one is needed. */
 static bool check_status(int status, const char *method, const char *what, GError **error)
@@ -35,6 +37,11 @@ static bool check_status(int status, const char *method, const char *what, GErro
 			      status);
 }
 
+unsigned shelf_dav_seconds(size_t most)
+{
+	return TOTAL_SECONDS + (unsigned)(most / SLOWEST_LOAD);
+}
+
 static bool exchange(const struct shelf *s, struct web_call *c, const char *name,
 		     struct web_reply *ret_reply, GError **error)
 {
@@ -46,9 +53,9 @@ static bool exchange(const struct shelf *s, struct web_call *c, const char *name
 	c->client_certificate = s->certificate_file;
 	c->client_key = s->key_file;
 	c->connect_timeout_s = CONNECT_SECONDS;
-	c->total_timeout_s = TOTAL_SECONDS;
 	if (c->reply_limit == 0)
 		c->reply_limit = ANSWER_LIMIT;
+	c->total_timeout_s = shelf_dav_seconds(c->reply_limit);
 	if (!web_perform(c, ret_reply, error)) {
 		g_prefix_error(error, "boot host: ");
 		return false;

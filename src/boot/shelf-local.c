@@ -146,18 +146,22 @@ static char *print_tag(const struct stat *st)
 			       (intmax_t)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
 }
 
-/* False with errno. */
-static bool load_fd(int fd, const char *known, char **ret_tag, GBytes **ret_bytes)
+static bool load_fd(int fd, const char *what, const char *known, char **ret_tag, GBytes **ret_bytes,
+		    GError **error)
 {
 	struct stat st;
 	size_t length = 0;
 
 	if (fstat(fd, &st) < 0)
-		return false;
-	if (!S_ISREG(st.st_mode) || st.st_size < 0 || st.st_size > LIMIT_MEDIA_ISO) {
-		errno = EFBIG;
-		return false;
-	}
+		return inox_error_set_errno(error, errno, "boot host: look at %s", what);
+	if (!S_ISREG(st.st_mode))
+		return inox_error_set(error, INOX_ERROR_INVALID,
+				      "boot host: what is in the place of %s is no regular file",
+				      what);
+	if (st.st_size > LIMIT_MEDIA_ISO)
+		return inox_error_set(error, INOX_ERROR_LIMIT,
+				      "boot host: %s has %jd bytes: %d are taken", what,
+				      (intmax_t)st.st_size, LIMIT_MEDIA_ISO);
 	g_autofree char *tag = print_tag(&st);
 
 	*ret_bytes = NULL;
@@ -166,7 +170,7 @@ static bool load_fd(int fd, const char *known, char **ret_tag, GBytes **ret_byte
 	char *bytes = read_all(fd, (size_t)st.st_size, &length);
 
 	if (!bytes)
-		return false;
+		return inox_error_set_errno(error, errno, "boot host: read %s", what);
 	*ret_tag = g_steal_pointer(&tag);
 	*ret_bytes = g_bytes_new_take(bytes, length);
 	return true;
@@ -177,15 +181,17 @@ static bool local_load(const struct shelf *s, const char *name, const char *what
 {
 	const char *leaf;
 	int folder = open_parent(s->root_fd, name, false, &leaf);
-	int fd = folder < 0 ? -1 : openat(folder, leaf, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	bool good = fd >= 0 && load_fd(fd, known, ret_tag, ret_bytes);
-	int saved = errno;
+	/* A FIFO must not stop the lane. */
+	int fd = folder < 0 ? -1
+			    : openat(folder, leaf, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	bool good = fd >= 0 ? load_fd(fd, what, known, ret_tag, ret_bytes, error)
+			    : inox_error_set_errno(error, errno, "boot host: open %s", what);
 
 	if (fd >= 0)
 		close(fd);
 	if (folder >= 0)
 		close(folder);
-	return good || inox_error_set_errno(error, saved, "boot host: read %s", what);
+	return good;
 }
 
 static bool empty_folder(int fd)

@@ -2,11 +2,15 @@
 #include <glib/gstdio.h>
 #include <openssl/evp.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "boot_fixture.h"
 #include "boot_iso.h"
 #include "errors.h"
+#include "limit.h"
 #include "media_record.h"
+#include "shelf-backend.h"
 
 /* A base ISO in small: a sector of something else before, between and behind the places. */
 static GByteArray *make_base(void)
@@ -117,6 +121,50 @@ static void test_media(void)
 	g_assert_true(host_withdraw(&h, true));
 	g_assert_false(host_has(&h, "http/once/" PATH));
 	host_end(&h);
+}
+
+static void refuse_base(struct host *h, int wanted, const char *sentence)
+{
+	g_autoptr(GError) error = NULL;
+
+	g_assert_false(publish_media(h, &media_site, &error));
+	g_test_message("%s", error->message);
+	g_assert_error(error, INOX_ERROR, wanted);
+	g_assert_nonnull(strstr(error->message, sentence));
+	g_assert_false(host_has(h, "http/once"));
+}
+
+/* None of them would be another one at the next attempt. */
+static void test_what_is_no_base(void)
+{
+	struct host h;
+
+	host_start(&h);
+	put_base(&h);
+	g_autofree char *path = g_build_filename(h.root, "http/ramdisk/boot.iso", NULL);
+
+	g_assert_cmpint(truncate(path, (off_t)LIMIT_MEDIA_ISO + 1), ==, 0);
+	refuse_base(&h, INOX_ERROR_LIMIT, "536870913 bytes");
+	g_unlink(path);
+	g_assert_cmpint(g_mkdir(path, 0755), ==, 0);
+	refuse_base(&h, INOX_ERROR_INVALID, "no regular file");
+	g_rmdir(path);
+	g_assert_cmpint(mkfifo(path, 0600), ==, 0);
+	refuse_base(&h, INOX_ERROR_INVALID, "no regular file");
+	g_unlink(path);
+	refuse_base(&h, INOX_ERROR_NOT_FOUND, "the ramdisk's ISO");
+	host_end(&h);
+}
+
+#define NETWORK_BYTES_PER_SECOND (100 * 1000 * 1000 / 8)
+#define CONDUCTOR_SECONDS        120 /* after which it takes the request for lost */
+
+static void test_time_for_a_pushed_base(void)
+{
+	g_assert_cmpuint(shelf_dav_seconds(LIMIT_MEDIA_ISO), >,
+			 LIMIT_MEDIA_ISO / NETWORK_BYTES_PER_SECOND * 3 / 2);
+	g_assert_cmpuint(shelf_dav_seconds(LIMIT_MEDIA_ISO), <, CONDUCTOR_SECONDS - 20);
+	g_assert_cmpuint(shelf_dav_seconds(65536), ==, 20);
 }
 
 static void test_media_without_token(void)
@@ -239,6 +287,10 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/media/the ISO of a boot is the base with its places filled", test_media);
+	g_test_add_func("/media/what is no ISO is named, and is not asked for again",
+			test_what_is_no_base);
+	g_test_add_func("/media/a pushed ISO has the time that its size takes",
+			test_time_for_a_pushed_base);
 	g_test_add_func("/media/a boot without a token has an ISO without one",
 			test_media_without_token);
 	g_test_add_func("/media/a base that was replaced counts for the next boot",
