@@ -40,10 +40,13 @@ static void send_reply(struct dialer *d, const struct watch *w, const struct cal
 	dialer_send(d, &m);
 }
 
-void call_reject(struct dialer *d, const struct watch *w, struct call *call, const char *reason)
+void call_reject(struct dialer *d, const struct watch *w, struct call *call, bool begun,
+		 const char *reason)
 {
 	g_autofree char *text = g_strdup(reason);
-	struct message_agent_reply reply = {.result = INOX_ERROR_CONFLICT + 1, .reason = text};
+	struct message_agent_reply reply = {.result = INOX_ERROR_CONFLICT + 1,
+					    .unclear = begun && call->command,
+					    .reason = text};
 
 	d->metrics.calls_rejected++;
 	send_reply(d, w, call, &reply);

@@ -31,15 +31,21 @@ void dialer_send(struct dialer *d, const struct message *m)
 
 /* ---- messages of the conductor */
 
-static void drop_calls(struct dialer *d, struct watch *w, const char *reason)
+/* Whatever is under way or waits for this record; of a call that runs nobody knows what became of it. */
+static void drop_work(struct dialer *d, struct watch *w, const char *reason)
 {
+	bool begun = dialer_runs_call(w);
 	struct call *c = w->calls;
 
+	dialer_cancel(d, w);
+	schedule_remove(d->schedule, w->id);
+	w->waiting = SLOT_NONE;
 	w->calls = NULL;
 	while (c) {
 		struct call *next = c->next;
 
-		call_reject(d, w, c, reason);
+		call_reject(d, w, c, begun, reason);
+		begun = false;
 		c = next;
 	}
 }
@@ -57,10 +63,8 @@ static void forget_epoch(struct dialer *d, struct watch *w)
 {
 	struct watch empty = {.id = w->id, .node = w->node};
 
-	dialer_cancel(d, w);
 	count_phase(d, w, -1);
-	drop_calls(d, w, "the boot that this command was for is over");
-	schedule_remove(d->schedule, w->id);
+	drop_work(d, w, "the boot that this command was for is over");
 	explicit_bzero(w, sizeof(*w));
 	*w = empty;
 }
@@ -159,9 +163,8 @@ static void on_watch(struct dialer *d, const struct message_dialer_watch *m)
 		forget_epoch(d, w);
 	w->epoch = m->epoch;
 	if ((problem = check_watch(d, m, &to))) {
-		dialer_cancel(d, w);
-		schedule_remove(d->schedule, w->id);
 		look_refuse(d, w, problem);
+		drop_work(d, w, problem);
 		return;
 	}
 	w->halted = w->token_lost;
@@ -193,7 +196,7 @@ static void add_call(struct dialer *d, const struct uuid *node, uint64_t epoch, 
 	struct watch none = {.node = *node, .epoch = epoch};
 
 	if (!w || w->epoch != epoch || w->halted) {
-		call_reject(d, &none, c,
+		call_reject(d, &none, c, false,
 			    w && w->halted ? "the agent is left alone: its last refusal says why"
 					   : "this boot of the node is not watched");
 		return;

@@ -90,8 +90,10 @@ void look_fail(struct dialer *d, struct watch *w, const char *reason);
 void look_refuse(struct dialer *d, struct watch *w, const char *reason);
 
 void call_start(struct dialer *d, struct watch *w);
-/* Answers a call that was not sent, and frees it. */
-void call_reject(struct dialer *d, const struct watch *w, struct call *call, const char *reason);
+/* Answers a call that was not sent, or whose answer is not waited for (`begun`: it may have been carried out), and
+ * frees it. */
+void call_reject(struct dialer *d, const struct watch *w, struct call *call, bool begun,
+		 const char *reason);
 /* A new call keeps so many bytes. */
 void call_count(struct dialer *d, struct call *c, size_t bytes);
 void call_free(struct dialer *d, struct call *c);

@@ -46,6 +46,11 @@ static void on_post(struct scene *s, struct http_request *rq)
 	} else {
 		check_token(s, rq);
 	}
+	if (s->hold_posts) {
+		s->held = rq;
+		http_request_on_gone(rq, on_poller_gone, s);
+		return;
+	}
 	scene_answer(rq, s->post_code, s->post_body);
 }
 

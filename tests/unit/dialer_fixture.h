@@ -34,8 +34,8 @@ struct scene {
 	char *command_body;
 	int status_code, list_code, command_code, post_code;
 	const char *post_body;
-	struct http_request *held; /* a long poll */
-	bool hold_long_polls;
+	struct http_request *held; /* a long poll, or a command */
+	bool hold_long_polls, hold_posts;
 	bool waits; /* for its token */
 	unsigned requests, statuses, lists, posts, long_polls, gone, bad_tokens;
 	char *posted;

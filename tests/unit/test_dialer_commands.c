@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <string.h>
 
 #include "dialer_fixture.h"
@@ -131,6 +132,83 @@ static void test_forget(void)
 	scene_tear_down(&s);
 }
 
+/* The same boot, at an address that may not be dialled. */
+static void watch_outside(struct scene *s)
+{
+	struct message m = scene_watch_message(s, WATCH_WORKING, TRANSPORT_HTTP, "");
+
+	g_free(m.dialer_watch.address);
+	m.dialer_watch.address = g_strdup("10.0.0.1");
+	scene_give(s, &m);
+}
+
+static void assert_rejected(struct scene *s, unsigned replies, bool unclear)
+{
+	WAIT_FOR(s, s->reply_count == replies);
+	g_assert_cmpuint(s->last_result, ==, INOX_ERROR_CONFLICT + 1);
+	g_assert_cmpint(s->last_unclear, ==, unclear);
+	g_assert_nonnull(strstr(s->last_reason, "outside [agent]allowed_networks"));
+}
+
+static void test_refused_watch(void)
+{
+	struct scene s;
+	struct message m = {.type = MESSAGE_dialer_list};
+
+	scene_set_up(&s, LOCAL);
+	s.hold_posts = true;
+	scene_serve(&s);
+	scene_watch(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	WAIT_FOR(&s, s.alive_count == 1);
+	scene_call(&s, 3, "standby.sync");
+	WAIT_FOR(&s, s.held);
+	watch_outside(&s);
+	assert_rejected(&s, 1, true);
+	WAIT_FOR(&s, s.gone == 1);
+	/* Nothing of that is left for a watch that is accepted later. */
+	s.hold_posts = false;
+	scene_watch(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	m.dialer_list.node = s.node;
+	m.dialer_list.epoch = 3;
+	scene_give(&s, &m);
+	WAIT_FOR(&s, s.reply_count == 2);
+	g_assert_cmpuint(s.last_result, ==, 0);
+	g_assert_cmpuint(s.posts, ==, 1);
+	scene_tear_down(&s);
+}
+
+static void test_refused_while_waiting(void)
+{
+	struct scene s;
+
+	scene_set_up(&s, LOCAL);
+	scene_serve(&s);
+	struct message m = scene_watch_message(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+
+	scene_watch(&s, WATCH_IDLE, TRANSPORT_HTTP, "");
+	WAIT_FOR(&s, s.alive_count == 1);
+	/* It is asked at once, and then no more. */
+	m.dialer_watch.interval_s = 600;
+	scene_give(&s, &m);
+	WAIT_FOR(&s, s.alive_count == 2);
+	unsigned before = s.requests;
+
+	/* The dialer hears both at once. */
+	g_assert_cmpint(kill(s.dialer, SIGSTOP), ==, 0);
+	scene_call(&s, 3, "standby.sync");
+	watch_outside(&s);
+	g_assert_cmpint(kill(s.dialer, SIGCONT), ==, 0);
+	assert_rejected(&s, 1, false);
+	/* And then looks at nobody. */
+	for (unsigned i = 0; i < 2; i++) {
+		const struct dialer_metrics *f = scene_figures(&s);
+
+		g_assert_cmpuint(f->in_call + f->in_usual + f->in_retry + f->in_contact, ==, 0);
+	}
+	g_assert_cmpuint(s.requests, ==, before);
+	scene_tear_down(&s);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -140,6 +218,10 @@ int main(int argc, char **argv)
 			test_unknown_command);
 	g_test_add_func("/dialer/calls are answered, busy and unclear are told apart",
 			test_call_answers);
+	g_test_add_func("/dialer/a refused watch ends the call that runs, and it is not sent again",
+			test_refused_watch);
+	g_test_add_func("/dialer/a refused watch ends the call that waits, and nothing is dialled",
+			test_refused_while_waiting);
 	g_test_add_func("/dialer/a forgotten node is left alone at once", test_forget);
 	return g_test_run();
 }
