@@ -21,6 +21,17 @@ static long long seconds_between(struct wall from, struct wall to)
 	return MAX((to.us - from.us) / 1000000, 0);
 }
 
+/* The boot that begins here is the one that the step before has asked for. */
+static bool is_asked_for(const struct node *n, const struct flow *f)
+{
+	const json_t *steps = json_object_get(n->driver_internal_info, flow_words(f)->steps);
+
+	if (f->step == 0 || f->phase != operation_info[flow_operation(f)].first)
+		return false;
+	return json_is_true(
+		json_object_get(json_array_get(steps, (size_t)f->step - 1), "reboot_requested"));
+}
+
 static void add_progress(GString *text, const struct node *n, const struct flow *f)
 {
 	const json_t *step = fold_peek_step(n, f);
@@ -33,7 +44,7 @@ static void add_progress(GString *text, const struct node *n, const struct flow 
 	if (step && phase_info[f->phase].flags & P_JUMP && action != ACTION_IDENTIFY)
 		g_string_append_printf(text, " (step %s.%s)", json_peek_string(step, "interface"),
 				       json_peek_string(step, "step"));
-	if (f->phase == PHASE_CLEAN_OFF && f->step > 0)
+	if (is_asked_for(n, f))
 		g_string_append(text, ", because the step before has asked for a reboot");
 	if (action == ACTION_CONTACT && f->active && !f->called)
 		g_string_append(text, ", which has to send its first heartbeat,");

@@ -48,6 +48,13 @@ static void carry_out(struct play *p, const char *name)
 	play_step(p);
 }
 
+static void assert_asked_for(const struct play *p, bool wanted)
+{
+	g_autofree char *why = node_why(p->n, p->now);
+
+	g_assert_cmpint(strstr(why, "the step before has asked for a reboot") != NULL, ==, wanted);
+}
+
 static void test_reboot(void)
 {
 	struct play p = begin(STATE_EVENT_PROVIDE, NULL);
@@ -62,9 +69,7 @@ static void test_reboot(void)
 	g_assert_null(p.n->agent_token);
 	g_assert_null(p.n->agent_verifier);
 	g_assert_null(json_object_get(p.n->driver_internal_info, "agent_url"));
-	g_autofree char *why = node_why(p.n, p.now);
-
-	g_assert_nonnull(strstr(why, "the step before has asked for a reboot"));
+	assert_asked_for(&p, true);
 	play_until(&p, PHASE_CLEAN_CLEAR);
 	play_until(&p, PHASE_CLEAN_CONTACT);
 	g_assert_cmpint(p.n->boot_epoch, ==, 2);
@@ -103,6 +108,7 @@ static void test_reboot_in_a_deployment(void)
 	g_assert_cmpstr(json_peek_string(p.n->deploy_step, "step"), ==, "flash");
 	play_step(&p);
 	g_assert_cmpint(play_phase(&p), ==, PHASE_DEPLOY_OFF);
+	assert_asked_for(&p, true);
 	g_assert_null(p.n->agent_token);
 	list_deploy_steps(&p);
 	g_assert_cmpint(p.n->boot_epoch, ==, 2);
@@ -403,6 +409,7 @@ static void test_power_steps(void)
 	/* The machine is on; the boot is the step. */
 	to_steps(&p, "1");
 	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_OFF);
+	assert_asked_for(&p, false);
 	g_assert_null(p.n->agent_token);
 	to_steps(&p, "1");
 	g_assert_cmpint(p.n->boot_epoch, ==, 2);
@@ -413,6 +420,7 @@ static void test_power_steps(void)
 	/* Nobody is there to be heard again: the next step boots. */
 	unhold(&p);
 	g_assert_cmpint(play_phase(&p), ==, PHASE_CLEAN_OFF);
+	assert_asked_for(&p, false);
 	to_steps(&p, "1");
 	g_assert_cmpint(p.n->boot_epoch, ==, 3);
 	carry_out(&p, "erase_devices");
