@@ -6,8 +6,6 @@
 #include "media_call.h"
 
 #define BMC_TIMEOUT_S 30
-/* A BMC that fetches the whole medium before it answers. */
-#define MEDIA_TIMEOUT_S 150
 
 static struct secret *open_password(struct conductor *c, const struct node *n, GError **error)
 {
@@ -101,9 +99,22 @@ bool act_boot_pxe(struct act *a, GError **error)
 	return send_bmc(a, BMC_SET_BOOT, BOOT_DEVICE_PXE, error);
 }
 
+/* The boot begins again then. */
+static bool is_over(struct act *a)
+{
+	struct item item = {
+		.kind = ITEM_MEDIA_OVER, .node = a->run->node, .turn = (uint64_t)a->f.turn};
+
+	if (!flow_is_before_media(&a->f) || !media_call_is_over(a->f.path))
+		return false;
+	conductor_post(a->c, &item);
+	return true;
+}
+
 bool act_boot_cd(struct act *a, GError **error)
 {
-	return send_bmc(a, BMC_SET_BOOT, BOOT_DEVICE_CDROM, error);
+	return act_is_under_way(a, ROLE_BMC) || is_over(a) ||
+	       send_bmc(a, BMC_SET_BOOT, BOOT_DEVICE_CDROM, error);
 }
 
 static bool send_media(struct act *a, enum bmc_operation operation, GError **error)
@@ -111,7 +122,7 @@ static bool send_media(struct act *a, enum bmc_operation operation, GError **err
 	g_auto(message) m = {.type = MESSAGE_NONE};
 	g_autofree char *url = NULL;
 
-	if (act_is_under_way(a, ROLE_BMC))
+	if (act_is_under_way(a, ROLE_BMC) || is_over(a))
 		return true;
 	if (operation == BMC_INSERT_MEDIA &&
 	    !(url = media_call_url(a->c->config, a->f.path, error)))
@@ -119,8 +130,8 @@ static bool send_media(struct act *a, enum bmc_operation operation, GError **err
 	if (!fill_bmc_request(a->c, a->n, operation, &m, error))
 		return false;
 	m.bmc_request.media_url = g_steal_pointer(&url);
-	m.bmc_request.timeout_s = MEDIA_TIMEOUT_S;
-	return act_ask(a, ROLE_BMC, false, &m, MEDIA_TIMEOUT_S, error);
+	m.bmc_request.timeout_s = MEDIA_CALL_SECONDS;
+	return act_ask(a, ROLE_BMC, false, &m, MEDIA_CALL_SECONDS, error);
 }
 
 bool act_insert(struct act *a, GError **error)

@@ -46,7 +46,8 @@ struct item {
 		ITEM_DEADLINE,
 		ITEM_TAKEN,
 		ITEM_SENDING,
-		ITEM_UNABLE
+		ITEM_UNABLE,
+		ITEM_MEDIA_OVER
 	} kind;
 	struct uuid node;
 	struct message message;

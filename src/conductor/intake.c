@@ -242,10 +242,9 @@ static void read_item(struct conductor *c, const struct node *n, const struct it
 		      struct intake *in)
 {
 	static const enum event_kind kinds[] = {
-		[ITEM_DEADLINE] = EVENT_DEADLINE,
-		[ITEM_TAKEN] = EVENT_TAKEN,
-		[ITEM_SENDING] = EVENT_SENDING,
-		[ITEM_UNABLE] = EVENT_UNABLE,
+		[ITEM_DEADLINE] = EVENT_DEADLINE,     [ITEM_TAKEN] = EVENT_TAKEN,
+		[ITEM_SENDING] = EVENT_SENDING,       [ITEM_UNABLE] = EVENT_UNABLE,
+		[ITEM_MEDIA_OVER] = EVENT_MEDIA_OVER,
 	};
 
 	in->ev = (struct event){

@@ -3,34 +3,65 @@
 #include <string.h>
 
 #include "errors.h"
+#include "flow_record.h"
 #include "media_ticket.h"
 
 #define DAY SPAN_SECONDS(24 * 3600)
-/* A boot is published, its ISO is inserted, and its agent is waited for: each within a callback timeout. */
-#define TIMEOUTS 3
+
+/* From the publication of a boot to the first word of its agent, with each attempt that a phase has. */
+static int64_t longest_boot(enum operation op, unsigned callback_s, unsigned power_s)
+{
+	int64_t seconds = 0;
+
+	for (enum phase p = operation_info[op].first; p != PHASE_NONE; p = flow_phase_after(p)) {
+		const struct phase_info *info = &phase_info[p];
+		bool begins = info->action == ACTION_PUBLISH;
+
+		if ((seconds == 0 && !begins) || info->flags & P_NETWORK)
+			continue;
+		seconds += info->limit == LIMIT_POWER
+				   ? (int64_t)info->attempts * (power_s + FLOW_BACK_OFF_MAX)
+				   : callback_s;
+		if (info->action == ACTION_CONTACT)
+			break;
+	}
+	return seconds;
+}
 
 static struct span lifetime(const struct config *c)
 {
-	static const enum config_option timeouts[] = {OPTION_conductor_deploy_callback_timeout,
-						      OPTION_conductor_clean_callback_timeout,
-						      OPTION_conductor_rescue_callback_timeout};
-	struct span longest = {0}, own = config_span(c, OPTION_boot_media_url_lifetime);
+	static const struct {
+		enum operation operation;
+		enum config_option callback;
+	} boots[] = {{OPERATION_DEPLOY, OPTION_conductor_deploy_callback_timeout},
+		     {OPERATION_CLEAN, OPTION_conductor_clean_callback_timeout},
+		     {OPERATION_RESCUE, OPTION_conductor_rescue_callback_timeout}};
+	struct span own = config_span(c, OPTION_boot_media_url_lifetime);
+	unsigned power_s = config_patience(c, OPTION_conductor_power_state_change_timeout);
+	int64_t longest = CONFIG_MEDIA_LIFETIME_LEAST;
 
 	if (own.us > 0)
 		return own;
-	for (unsigned i = 0; i < G_N_ELEMENTS(timeouts); i++) {
-		struct span each = config_span(c, timeouts[i]);
+	for (unsigned i = 0; i < G_N_ELEMENTS(boots); i++) {
+		unsigned callback_s = config_patience(c, boots[i].callback);
+		int64_t each = longest_boot(boots[i].operation, callback_s, power_s);
 
-		if (each.us == 0)
+		if (callback_s == G_MAXUINT)
 			return DAY;
-		longest.us = MAX(longest.us, each.us);
+		longest = MAX(longest, each);
 	}
-	return (struct span){TIMEOUTS * longest.us};
+	return SPAN_SECONDS(longest);
 }
 
 char *media_call_path(const struct config *c)
 {
 	return media_path_new(wall_add(wall_now(), lifetime(c)));
+}
+
+bool media_call_is_over(const char *path)
+{
+	return path &&
+	       media_path_is_over(path, wall_add(wall_now(), SPAN_SECONDS(MEDIA_CALL_SECONDS)));
 }
 
 /* Read each time: it is seldom, and a new key counts at once. */

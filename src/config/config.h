@@ -61,6 +61,9 @@ const char *config_host(const struct config *c);
 char *config_agent_api_url(const struct config *c);
 char *
 config_database(const struct config *c); /* connection with its default filled in; caller frees */
+/* [boot]media_url_lifetime, unless it is 0: a BMC may take two minutes and a half to insert the ISO, and as long may go by
+ * before. */
+#define CONFIG_MEDIA_LIFETIME_LEAST 300
 /* [boot]media_key_file with its default filled in; the caller frees it. */
 char *config_media_key_file(const struct config *c);
 

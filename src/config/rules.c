@@ -95,6 +95,16 @@ static void check_boot_host(struct checker *k)
 		    "none");
 }
 
+static void check_media(struct checker *k)
+{
+	int64_t lifetime = config_span(k->config, OPTION_boot_media_url_lifetime).us;
+
+	if (lifetime > 0 && lifetime < SPAN_SECONDS(CONFIG_MEDIA_LIFETIME_LEAST).us)
+		say(k, OPTION_boot_media_url_lifetime,
+		    "no machine boots in so short a time: allowed are 0 and at least %d seconds",
+		    CONFIG_MEDIA_LIFETIME_LEAST);
+}
+
 static int compare_addresses(const struct endpoint *a, const struct endpoint *b)
 {
 	if (a->address.ss_family == AF_INET)
@@ -193,6 +203,7 @@ void rules_check(const struct config *c, rules_report_fn report, void *ctx)
 	check_noauth_is_local(&k);
 	check_urls(&k);
 	check_boot_host(&k);
+	check_media(&k);
 	check_address_pool(&k);
 	check_database(&k);
 	check_hardware_types(&k);

@@ -57,6 +57,16 @@ bool media_path_is_valid(const char *path)
 	return strlen(path) == MEDIA_PATH_LENGTH && is_path(path);
 }
 
+static gint64 until_of(const char *path)
+{
+	return g_ascii_strtoll(path, NULL, 10);
+}
+
+bool media_path_is_over(const char *path, struct wall then)
+{
+	return media_path_is_valid(path) && then.us / G_USEC_PER_SEC >= until_of(path);
+}
+
 static void sign(const struct media_key *k, const char *path, char ret[static SIGNATURE_LENGTH + 1])
 {
 	uint8_t text[sizeof(PURPOSE) - 1 + MEDIA_PATH_LENGTH], digest[EVP_MAX_MD_SIZE];
@@ -104,7 +114,7 @@ bool media_ticket_check(const struct media_key *k, const char *target, struct wa
 		return inox_error_set(
 			error, INOX_ERROR_DENIED,
 			"its signature is wrong: is the key the one of the control plane?");
-	gint64 until = g_ascii_strtoll(path, NULL, 10);
+	gint64 until = until_of(path);
 
 	if (now.us / G_USEC_PER_SEC >= until)
 		return inox_error_set(error, INOX_ERROR_TIMEOUT,

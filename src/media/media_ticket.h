@@ -29,6 +29,8 @@ void media_key_clear(struct media_key *k); /* wipes */
 char *media_path_new(struct wall until);
 /* True for a text that media_path_new() makes. */
 bool media_path_is_valid(const char *path);
+/* True if the path counts no more at `then`; false for what is no such path. */
+bool media_path_is_over(const char *path, struct wall then);
 /* "media/.../boot.iso" for a path; the caller frees it.  INVALID if it is none that media_path_new() makes. */
 char *media_ticket_print(const struct media_key *k, const char *path, GError **error);
 /* Checks what a client asks for, the path of a URL with its first slash; signature first, in constant time.  The path of the boot is

@@ -25,7 +25,8 @@ enum event_kind {
 	EVENT_AGENT_COMMAND, /* state of the flow's running command */
 	EVENT_DEADLINE,      /* the conductor's clock passed the flow's deadline */
 	EVENT_UNABLE,        /* the conductor cannot do what the phase needs; `reason` says why */
-	EVENT_SENDING,       /* recorded before a command is sent ("about to send") */
+	EVENT_MEDIA_OVER, /* the time of the boot's ISO is over, and no machine has booted from it yet */
+	EVENT_SENDING, /* recorded before a command is sent ("about to send") */
 	EVENT_COUNT
 };
 
@@ -56,7 +57,7 @@ struct event {
 	const char *host; /* conductor's name, for the reservation */
 	uint64_t epoch;   /* boot epoch it belongs to; 0 for API events */
 	/* EVENT_BMC, EVENT_BOOT, EVENT_AGENT_REPLY, EVENT_AGENT_LIST, EVENT_SENDING, EVENT_DEADLINE,
-	 * EVENT_UNABLE: the
+	 * EVENT_UNABLE, EVENT_MEDIA_OVER: the
 	 * flow's turn for which the request was made. */
 	uint64_t turn;
 	struct flow_limits limits; /* zero in the API's events */

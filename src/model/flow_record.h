@@ -39,6 +39,9 @@ enum action {
 	ACTION_COUNT
 };
 
+/* Seconds between two attempts of a phase. */
+#define FLOW_BACK_OFF_MAX 30
+
 enum flow_watch { WATCH_OFF, WATCH_FIRST, WATCH_ON, WATCH_STILL };
 enum flow_limit { LIMIT_POWER, LIMIT_CALLBACK, LIMIT_IDLE, LIMIT_DAY, LIMIT_STEP, LIMIT_NEVER };
 enum flow_end { END_DONE, END_POWER, END_UNDEPLOYED, END_CLEANED, END_RESCUED, END_KEEP };
@@ -125,6 +128,12 @@ void flow_clear(struct flow *f);
 static inline enum action flow_action(const struct flow *f)
 {
 	return phase_info[f->phase].action;
+}
+
+/* The BMC has still to be told of the boot's ISO, or to boot from it. */
+static inline bool flow_is_before_media(const struct flow *f)
+{
+	return flow_action(f) == ACTION_INSERT || flow_action(f) == ACTION_BOOT_CD;
 }
 
 static inline enum operation flow_operation(const struct flow *f)

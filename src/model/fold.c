@@ -9,6 +9,8 @@
 
 /* When a BMC took the request but the power did not change, it is asked again after this long. */
 #define ASK_AGAIN SPAN_SECONDS(20)
+/* How often an operation begins its boot again, as the time of an ISO was over. */
+#define OVERS_MOST 3
 
 static void record_power(struct fold *x)
 {
@@ -129,6 +131,17 @@ static void fold_unable(struct fold *x)
 	fold_fail_phase(x, x->ev->reason ? x->ev->reason : "the conductor gives no reason");
 }
 
+/* The conductor was away for long, or the BMC has taken its time: a URL that is worth nothing need not be tried. */
+static void fold_media_over(struct fold *x)
+{
+	if (++x->f.overs > OVERS_MOST) {
+		fold_fail_phase(x, "the time of the ISO's URL was over again and again");
+		return;
+	}
+	fold_end_agent(x);
+	fold_enter(x, operation_info[flow_operation(&x->f)].first);
+}
+
 static void fold_taken(struct fold *x)
 {
 	if (x->f.until.us != 0)
@@ -174,6 +187,7 @@ static void fold_worker_event(struct fold *x)
 		[EVENT_SENDING] = fold_sending,
 		[EVENT_DEADLINE] = fold_passed_deadline,
 		[EVENT_UNABLE] = fold_unable,
+		[EVENT_MEDIA_OVER] = fold_media_over,
 		[EVENT_TAKEN] = fold_taken,
 		[EVENT_AGENT_ALIVE] = fold_alive,
 		[EVENT_AGENT_MILESTONE] = fold_milestone,
@@ -201,6 +215,9 @@ static void fold_worker_event(struct fold *x)
 	case EVENT_AGENT_LOOKUP:
 	case EVENT_AGENT_OLD_TOKEN:
 		fits = x->f.active && (uint64_t)x->n->boot_epoch == x->ev->epoch;
+		break;
+	case EVENT_MEDIA_OVER:
+		fits = flow_is_before_media(&x->f) && (uint64_t)x->f.turn == x->ev->turn;
 		break;
 	case EVENT_UNABLE:
 	case EVENT_DEADLINE: fits = (uint64_t)x->f.turn == x->ev->turn; break;

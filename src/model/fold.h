@@ -92,6 +92,8 @@ void fold_step_reply(struct fold *x);
 void fold_list(struct fold *x);
 void fold_command(struct fold *x);
 void fold_sending(struct fold *x);
+/* Nobody asks the agent of this boot for anything any more.  What its boot has left is taken back before the next one. */
+void fold_end_agent(struct fold *x);
 /* Where the next clean step is carried out; PHASE_NONE: there is none.  Goes past steps that are done by what comes. */
 enum phase fold_step_phase(struct fold *x);
 /* A step of the conductor's own, or a part of it, is done. */

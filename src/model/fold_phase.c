@@ -4,8 +4,7 @@
 #include "jsons.h"
 #include "steps.h"
 
-#define BACK_OFF_MAX 30
-#define BOOT_MACS    "boot_macs"
+#define BOOT_MACS "boot_macs"
 /* An agent that is kept is heard at least this often. */
 #define IDLE_LOOK_MOST_S 100
 /* A new boot is the better answer to an agent that does not do what it is asked to. */
@@ -310,7 +309,7 @@ void fold_trouble(struct fold *x, bool retry, const char *reason)
 		fold_fail_phase(x, reason);
 		return;
 	}
-	int64_t pause = MIN(1 << MIN(f->attempt, 10), BACK_OFF_MAX);
+	int64_t pause = MIN(1 << MIN(f->attempt, 10), FLOW_BACK_OFF_MAX);
 
 	f->attempt++;
 	f->turn++;

@@ -102,8 +102,7 @@ static const char *step_title(const struct flow *f)
 	return flow_words(f) == &clean_words ? "Clean" : "Deploy";
 }
 
-/* Nobody asks the agent of this boot for anything any more.  What its boot has left is taken back before the next one. */
-static void end_agent(struct fold *x)
+void fold_end_agent(struct fold *x)
 {
 	struct flow *f = &x->f;
 
@@ -126,7 +125,7 @@ static void step_succeeded(struct fold *x)
 	f->previous = g_steal_pointer(&f->command);
 	begin_step(x, f->step + 1);
 	if (reboots)
-		end_agent(x);
+		fold_end_agent(x);
 	fold_enter(x, reboots ? operation_info[flow_operation(f)].first
 			      : fold_phase_with(x, ACTION_STEP_SEND));
 }
@@ -134,7 +133,7 @@ static void step_succeeded(struct fold *x)
 static void next_boot(struct fold *x)
 {
 	begin_step(x, x->f.step + 1);
-	end_agent(x);
+	fold_end_agent(x);
 }
 
 /* Without an agent a step that needs one boots the ramdisk first, and is the next one again. */
@@ -149,7 +148,7 @@ enum phase fold_step_phase(struct fold *x)
 			return x->n->agent_token || f->bare ? PHASE_CLEAN_STEP_SEND
 							    : PHASE_CLEAN_OFF;
 		case OWN_HOLD: return PHASE_CLEAN_HOLD;
-		case OWN_POWER_OFF: end_agent(x); return PHASE_CLEAN_STEP_OFF;
+		case OWN_POWER_OFF: fold_end_agent(x); return PHASE_CLEAN_STEP_OFF;
 		case OWN_REBOOT:
 			if (f->bare)
 				return PHASE_CLEAN_STEP_OFF;

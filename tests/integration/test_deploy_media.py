@@ -1,5 +1,7 @@
 """Whole deployments from virtual media, with every real program and machines made of processes."""
 import base64
+import hashlib
+import hmac
 import http.client
 import json
 import pathlib
@@ -149,17 +151,20 @@ def test_a_key_that_is_missing_or_another_one_is_named(make_rack):
 
 def test_a_url_whose_time_is_over(make_rack):
     """The ISO is asked for too late: a BMC is refused, and the deployment says what to look at."""
-    rack = make_rack(boot={**FIXED["boot"], "media_url_lifetime": 1}, conductor={"deploy_callback_timeout": 6})
+    rack = make_rack(boot={**FIXED["boot"], "media_url_lifetime": 300}, conductor={"deploy_callback_timeout": 6})
     machine = enrol(rack)
     kept, get = rack.media.get, []
 
-    def slow(method, path, headers):
-        until = int(path.split("/")[2].split("-")[0])
-        wait_until(lambda: time.time() >= until, 5)
-        get.append(kept(method, path, headers))
+    def late(method, path, headers):
+        """As if it were asked for when its time is over."""
+        until, rest = path.split("/")[2].split("-", 1)
+        assert time.time() + 200 < int(until) <= time.time() + 300
+        boot = f"{int(time.time()) - 1}-{rest[:43]}"
+        digest = hmac.new(rack.media.key.read_bytes(), b"inox media 1 " + boot.encode(), hashlib.sha256).digest()
+        get.append(kept(method, f"/media/{boot}-{base64.urlsafe_b64encode(digest[:24]).decode()}/boot.iso", headers))
         return get[-1]
 
-    rack.media.get = slow
+    rack.media.get = late
     rack.call("PUT", "/v1/nodes/n1/states/provision", {"target": "active"}, want=202)
     wait_until(lambda: rack.node("n1")["provision_state"] == "deploy failed", 60, what="deploy failed")
     assert {status for status, _, _ in get} == {410} and "its time was over" in rack.media.log()

@@ -6,8 +6,10 @@ import http.client
 import http.server
 import json
 import pathlib
+import sqlite3
 import sys
 import threading
+import time
 import urllib.request
 
 import pytest
@@ -210,6 +212,36 @@ def test_another_server_at_media_url(make_rack, media):
     # It is the network's fault, not the node's: the same node is deployed when it is repaired.
     media.rack = rack
     works(rack, machine)
+
+
+def test_an_iso_whose_time_passed_while_the_control_plane_was_down_is_made_anew(make_rack, media):
+    rack, machine = make_rack(media.url, patience=60)
+    media.rack, asked, go = rack, threading.Event(), threading.Event()
+
+    def hold(handler, content):
+        asked.set()
+        go.wait(60)
+        send(handler, 200, content)
+
+    media.behave = hold
+    rack.call("PUT", "/v1/nodes/n1/states/provision", {"target": "active"}, want=202)
+    assert asked.wait(60)
+    rack.inoxd.stop()
+    # an hour passes
+    once = rack.boot_root / "http/once"
+    path, = (p.name for p in once.iterdir())
+    old = f"{int(time.time()) - 1}{path[10:]}"
+    (once / path).rename(once / old)
+    with sqlite3.connect(rack.inoxd.state / "inox.sqlite") as database:
+        assert '"deploy/insert media"' in database.execute("SELECT flow FROM nodes").fetchone()[0]
+        database.execute("UPDATE nodes SET flow = replace(flow, ?, ?)", (path, old))
+    media.behave = None
+    go.set()
+    rack.restart_inoxd()
+    node = rack.wait_state("n1", "active", 60)
+    assert node["last_error"] is None and "its time was over" not in rack.media.log()
+    wait_until(machine.instance_is_up, 10)
+    assert rack.published() == []
 
 
 def test_a_medium_that_breaks_off(make_rack, media):

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "jsons.h"
+#include "media_ticket.h"
 #include "sim.h"
 
 struct boot {
@@ -133,7 +134,8 @@ static void on_firmware(void *data)
 	m->once = BOOT_DEVICE_NONE;
 	if (device == BOOT_DEVICE_PXE && n && !m->dark)
 		image = boot_host_script(n->uuid.s);
-	if (device == BOOT_DEVICE_CDROM && *m->media)
+	if (device == BOOT_DEVICE_CDROM && *m->media &&
+	    !media_path_is_over(m->media, (struct wall){sim->now}))
 		image = boot_host_path(m->media);
 	if (image) {
 		m->os = OS_LOADING;

@@ -121,6 +121,9 @@ static const struct bad {
 	{"[boot]\npush_url = http://b\nhttp_url = http://b\n",
 	 "inox.conf:2: [boot]push_url: allowed is a URL that starts with https://, without user, "
 	 "query and fragment"},
+	{"[boot]\nmedia_url_lifetime = 299\n",
+	 "inox.conf:2: [boot]media_url_lifetime: no machine boots in so short a time: allowed are 0 "
+	 "and at least 300 seconds"},
 	{"[boot]\nroot = /srv\n",
 	 "inox.conf: [boot]http_url: must be set when there is a boot host ([boot]root or "
 	 "[boot]push_url): nodes load their ramdisk from it"},

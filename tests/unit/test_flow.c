@@ -187,6 +187,65 @@ static void test_media(void)
 	play_done(&p);
 }
 
+static void end_media(struct play *p)
+{
+	struct event ev = play_event(p, EVENT_MEDIA_OVER);
+
+	fold_ok(p, &ev);
+}
+
+/* While the conductor was away the time of the ISO has passed: another boot, of the same operation. */
+static void test_media_over(void)
+{
+	static const enum phase phases[] = {PHASE_DEPLOY_INSERT, PHASE_DEPLOY_BOOT_MEDIA,
+					    PHASE_RESCUE_INSERT, PHASE_CLEAN_BOOT_MEDIA};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(phases); i++) {
+		struct play p = at_phase(phases[i]);
+		int64_t epoch = p.n->boot_epoch;
+		enum operation op = phase_info[phases[i]].operation;
+
+		end_media(&p);
+		g_assert_cmpint(play_phase(&p), ==, operation_info[op].first);
+		g_assert_null(p.n->agent_token);
+		play_step(&p);
+		g_assert_cmpint(phase_info[play_phase(&p)].action, ==, ACTION_WITHDRAW);
+		play_until(&p, phases[i]);
+		g_assert_cmpint(p.n->boot_epoch, ==, epoch + 1);
+		g_assert_nonnull(p.n->agent_token);
+		/* An old one changes nothing, and neither does one behind it. */
+		struct event ev = play_event(&p, EVENT_MEDIA_OVER);
+
+		ev.turn--;
+		fold_ok(&p, &ev);
+		g_assert_cmpint(play_phase(&p), ==, phases[i]);
+		play_until(&p, op == OPERATION_RESCUE ? PHASE_RESCUE_CONTACT : PHASE_NONE);
+		play_done(&p);
+	}
+	struct play p = at_phase(PHASE_DEPLOY_CONTACT);
+
+	end_media(&p);
+	g_assert_cmpint(play_phase(&p), ==, PHASE_DEPLOY_CONTACT);
+	play_done(&p);
+}
+
+static void test_media_over_again(void)
+{
+	struct play p = at_phase(PHASE_DEPLOY_INSERT);
+
+	for (unsigned i = 0; i < 3; i++) {
+		end_media(&p);
+		assert_state(&p, STATE_DEPLOYING);
+		play_until(&p, PHASE_DEPLOY_INSERT);
+	}
+	end_media(&p);
+	assert_state(&p, STATE_DEPLOY_FAILED);
+	g_assert_nonnull(strstr(p.n->last_error, "was over again and again"));
+	play_until(&p, PHASE_NONE);
+	assert_at_rest(&p);
+	play_done(&p);
+}
+
 static void test_step_fails(void)
 {
 	struct play p = at_phase(PHASE_DEPLOY_STEP_WAIT);
@@ -228,6 +287,8 @@ int main(int argc, char **argv)
 	CASE("a node is verified", test_verify);
 	CASE("a deployment goes through its phases", test_deploy);
 	CASE("a boot from virtual media inserts, boots the drive, and ejects", test_media);
+	CASE("a boot whose ISO is over before it is read begins again", test_media_over);
+	CASE("a boot whose ISO is over again and again fails", test_media_over_again);
 	CASE("a stock agent is not claimed", test_stock_agent);
 	CASE("undeploying clears the instance", test_undeploy);
 	CASE("every verb in every state is taken or refused as the edges say", test_every_verb);

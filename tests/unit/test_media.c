@@ -61,6 +61,9 @@ static void test_ticket(void)
 	g_assert_true(g_str_has_prefix(target, "/media/1800000000-"));
 	g_assert_true(g_str_has_suffix(target, "/boot.iso"));
 	g_assert_null(strchr(target, '?'));
+	g_assert_false(media_path_is_over(path, (struct wall){UNTIL.us - 1}));
+	g_assert_true(media_path_is_over(path, UNTIL));
+	g_assert_false(media_path_is_over("0000000001", UNTIL));
 	check_ticket(&key, target, 1799999999, -1);
 	check_ticket(&key, target, 1800000000, INOX_ERROR_TIMEOUT);
 	check_ticket(&other_key, target, 1799999999, INOX_ERROR_DENIED);
