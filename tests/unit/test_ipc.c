@@ -308,7 +308,7 @@ static void test_end_of_deaf(void)
 	channel_free(to);
 }
 
-static void count_down(void *ctx)
+static void on_late(void *ctx)
 {
 	*(bool *)ctx = true;
 }
@@ -319,14 +319,16 @@ static void test_held_behind_deaf(void)
 	struct flood f;
 	struct channel *to, *from = begin_talk(&f, l, &to);
 	bool late = false;
-	struct loop_timer *timer = loop_timer_new(l, count_down, &late);
+	struct loop_timer *timer = loop_timer_new(l, on_late, &late);
 	unsigned turns = 0;
 
 	channel_hold(to, true);
 	channel_free(from);
 	loop_timer_arm(timer, SPAN_MS(50));
-	for (; !late; turns++)
+	while (!late) {
 		loop_turn(l, true);
+		turns++;
+	}
 	/* It does not spin, either. */
 	g_assert_cmpuint(turns, <, 20);
 	send_some(to, 0, 10);
