@@ -1,7 +1,10 @@
 /* The conductor: what is refused, and what ends. */
+#include <string.h>
+
 #include "address.h"
 #include "conductor_fixture.h"
 #include "errors.h"
+#include "media_call.h"
 
 static void test_pool(struct world *w, gconstpointer data)
 {
@@ -147,12 +150,30 @@ static void test_foreign_messages(struct world *w, gconstpointer data)
 	world_until_rest(w, STATE_ACTIVE);
 }
 
+/* Publish, insert and first contact have 1800 s each; boot device and power on have five attempts of 60 s each, and
+ * the pauses between them. */
+static void test_media_lifetime(struct world *w, gconstpointer data)
+{
+	int64_t before = wall_now().us / G_USEC_PER_SEC;
+	g_autofree char *path = media_call_path(w->config);
+	int64_t seconds = g_ascii_strtoll(path, NULL, 10) - before;
+
+	(void)data;
+	g_assert_cmpint(seconds, >=, 3 * 1800 + 2 * 5 * 60);
+	g_assert_cmpint(seconds, <, 3 * 1800 + 2 * 5 * 120);
+	g_assert_false(media_call_is_over(path));
+	memcpy(path, "1700000000", 10);
+	g_assert_true(media_call_is_over(path));
+	g_assert_false(media_call_is_over(NULL));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	CASE("a passed deadline ends an operation", test_deadline);
 	CASE("BMC passwords are opened for BMCs in range only", test_bmc_credentials);
 	CASE("addresses of the pool are given once", test_pool);
+	CASE("the URL of an ISO counts for the longest boot", test_media_lifetime);
 	CASE("another machine than the node's is stopped before anything is changed",
 	     test_wrong_machine);
 	CASE("answers that nobody asked for are dropped", test_foreign_messages);
