@@ -16,9 +16,9 @@ build: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) -j $(JOBS)
 	@dist/link-programs $(BUILD)
 
-# What the demo runs, without tests and fuzz targets.
+# What the demo runs, without tests and fuzz targets; demo/run knows what that is.
 programs: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) -j $(JOBS) src/inoxd/inoxd src/agent/inox-agent src/cli/inox tools/bmc/inox-bmc
+	@ninja -C $(BUILD) -j $(JOBS) $$(demo/run --programs)
 	@dist/link-programs $(BUILD)
 
 $(BUILD)/build.ninja:
