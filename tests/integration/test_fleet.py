@@ -68,15 +68,17 @@ def is_sanitized(program):
 
 @pytest.fixture(scope="module")
 def hostile(fleet_program, module_folder):
-    """Figures of two fleets that run at the same time: liars from the start, and agents that turn bad."""
-    liars = Fleet(fleet_program, module_folder,
-                  ["--agents", 400, "--interval", INTERVAL, "--for", 25, "--phase", "first",
-                   "--command-timeout", 4, "--transport", "psk=50%,http=30%,pinned=20%", "--fault", "all=1%"])
+    """Figures of three fleets that run at the same time: liars from the start, as many healthy agents without liars, and
+    agents that turn bad.  25 s: each liar is met more than once on a busy machine, too."""
+    common = ["--interval", INTERVAL, "--for", 25, "--phase", "first", "--command-timeout", 2,
+              "--transport", "psk=50%,http=30%,pinned=20%"]
+    liars = Fleet(fleet_program, module_folder, [*common, "--agents", 400, "--fault", "all=1%"])
+    honest = Fleet(fleet_program, module_folder, [*common, "--agents", 272])
     turned = Fleet(fleet_program, module_folder,
                    ["--agents", 60, "--interval", 1, "--for", 34, "--phase", "first", "--command-timeout", 1,
                     "--faults-after", 4, "--transport", "http", "--fault", "other-node=10%,reset=10%",
                     "--fault", "wrong-psk=10%"])
-    return {"liars": liars.result(), "turned": turned.result(), "output": liars.output}
+    return {"liars": liars.result(), "honest": honest.result(), "turned": turned.result(), "output": liars.output}
 
 
 def names(fleet_program):
@@ -102,9 +104,9 @@ def test_healthy_agents_stay_fresh_beside_liars(hostile):
     stale = figures["staleness"]
     assert stale["never"] == 0 and figures["healthy_alive"] == stale["healthy"] > 200
     assert not figures["healthy_reasons"], "a healthy agent was found wanting"
-    # An idle machine keeps the interval to a few milliseconds; a busy one, with sanitizers, does not.  Who starves beside
-    # liars is not looked at again before the end.
-    assert stale["p99_ms"] <= 4000 * INTERVAL and stale["max_ms"] <= 8000 * INTERVAL, stale
+    # An idle machine keeps the interval to a few milliseconds.  How much a busy one stretches it, those without liars show.
+    busy = max(1, hostile["honest"]["staleness"]["p99_ms"] / (1000 * INTERVAL))
+    assert stale["p99_ms"] <= 2000 * INTERVAL * busy and stale["max_ms"] <= 4000 * INTERVAL * busy, (busy, stale)
 
 
 def test_nobody_follows_a_redirect_or_shows_a_token_elsewhere(hostile):
