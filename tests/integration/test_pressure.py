@@ -144,7 +144,7 @@ def lock_store(storms):
     with sqlite3.connect(storms.database, isolation_level=None, timeout=30) as db:
         for seconds in (11.5, 0.5, 0.5):
             db.execute("BEGIN IMMEDIATE")
-            time.sleep(seconds)
+            time.sleep(seconds)  # not a wait for something: this is how long the lock is held
             db.execute("COMMIT")
     db.close()
 
