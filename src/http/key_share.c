@@ -5,12 +5,11 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/prov_ssl.h>
-#include <openssl/provider.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "clocks.h"
+#include "tls_provider_parts.h"
 
 #define SHARE         32 /* bytes of a public key and of a shared secret (RFC 7748) */
 #define BITS          253
@@ -29,14 +28,12 @@ struct pair {
 	unsigned used;
 };
 
-/* The provider. */
-struct source {
+struct key_share {
 	struct pair *pair; /* the present one, NULL before the first */
 };
 
 /* What OpenSSL holds as a key: a pair of ours, or the public key of a peer. */
 struct key {
-	struct source *source;
 	struct pair *pair; /* NULL: a peer's */
 	bool is_set;
 	uint8_t share[SHARE];
@@ -78,17 +75,30 @@ static bool is_worn(const struct pair *p)
 }
 
 /* NULL if OpenSSL cannot make one. */
-static struct pair *source_take(struct source *s)
+static struct pair *take_pair(struct key_share *k)
 {
-	if (is_worn(s->pair)) {
-		pair_unref(s->pair);
-		s->pair = pair_new();
+	if (is_worn(k->pair)) {
+		pair_unref(k->pair);
+		k->pair = pair_new();
 	}
-	if (!s->pair)
+	if (!k->pair)
 		return NULL;
-	s->pair->used++;
-	s->pair->refs++;
-	return s->pair;
+	k->pair->used++;
+	k->pair->refs++;
+	return k->pair;
+}
+
+struct key_share *key_share_new(void)
+{
+	return g_new0(struct key_share, 1);
+}
+
+void key_share_free(struct key_share *k)
+{
+	if (!k)
+		return;
+	pair_unref(k->pair);
+	g_free(k);
 }
 
 static bool pair_derive(struct pair *p, const uint8_t share[static SHARE],
@@ -106,10 +116,8 @@ static bool pair_derive(struct pair *p, const uint8_t share[static SHARE],
 
 static void *key_new(void *provider)
 {
-	struct key *k = g_new0(struct key, 1);
-
-	k->source = provider;
-	return k;
+	(void)provider;
+	return g_new0(struct key, 1);
 }
 
 static void key_free(void *key)
@@ -125,7 +133,7 @@ static void key_free(void *key)
 static void *key_dup(const void *key, int selection)
 {
 	const struct key *from = key;
-	struct key *k = key_new(from->source);
+	struct key *k = key_new(NULL);
 
 	if (!(selection & OSSL_KEYMGMT_SELECT_KEYPAIR))
 		return k;
@@ -202,38 +210,40 @@ static const OSSL_PARAM *key_settable_params(void *provider)
 
 static void *generation_init(void *provider, int selection, const OSSL_PARAM params[])
 {
+	const struct tls_provider_parts *parts = provider;
+
 	(void)selection;
 	(void)params;
-	return provider;
+	return parts->key_share;
 }
 
 /* The group is named, and there is only one. */
-static int generation_set_params(void *source, const OSSL_PARAM params[])
+static int generation_set_params(void *key_share, const OSSL_PARAM params[])
 {
-	(void)source;
+	(void)key_share;
 	(void)params;
 	return 1;
 }
 
-static const OSSL_PARAM *generation_settable_params(void *source, void *provider)
+static const OSSL_PARAM *generation_settable_params(void *key_share, void *provider)
 {
 	static const OSSL_PARAM known[] = {
 		OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0), OSSL_PARAM_END};
 
-	(void)source;
+	(void)key_share;
 	(void)provider;
 	return known;
 }
 
-static void *generation_carry_out(void *source, OSSL_CALLBACK *progress, void *arg)
+static void *generation_carry_out(void *key_share, OSSL_CALLBACK *progress, void *arg)
 {
-	struct pair *p = source_take(source);
+	struct pair *p = take_pair(key_share);
 
 	(void)progress;
 	(void)arg;
 	if (!p)
 		return NULL;
-	struct key *k = key_new(source);
+	struct key *k = key_new(NULL);
 
 	k->pair = p;
 	k->is_set = true;
@@ -241,35 +251,26 @@ static void *generation_carry_out(void *source, OSSL_CALLBACK *progress, void *a
 	return k;
 }
 
-static void generation_end(void *source)
+static void generation_end(void *key_share)
 {
-	(void)source;
+	(void)key_share;
 }
 
-#define CALL(number, function)                     \
-	{                                          \
-		number, (void (*)(void))(function) \
-	}
-#define END             \
-	{               \
-		0, NULL \
-	}
-
-static const OSSL_DISPATCH key_calls[] = {
-	CALL(OSSL_FUNC_KEYMGMT_NEW, key_new),
-	CALL(OSSL_FUNC_KEYMGMT_FREE, key_free),
-	CALL(OSSL_FUNC_KEYMGMT_DUP, key_dup),
-	CALL(OSSL_FUNC_KEYMGMT_HAS, key_has),
-	CALL(OSSL_FUNC_KEYMGMT_GET_PARAMS, key_get_params),
-	CALL(OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, key_gettable_params),
-	CALL(OSSL_FUNC_KEYMGMT_SET_PARAMS, key_set_params),
-	CALL(OSSL_FUNC_KEYMGMT_SETTABLE_PARAMS, key_settable_params),
-	CALL(OSSL_FUNC_KEYMGMT_GEN_INIT, generation_init),
-	CALL(OSSL_FUNC_KEYMGMT_GEN_SET_PARAMS, generation_set_params),
-	CALL(OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, generation_settable_params),
-	CALL(OSSL_FUNC_KEYMGMT_GEN, generation_carry_out),
-	CALL(OSSL_FUNC_KEYMGMT_GEN_CLEANUP, generation_end),
-	END};
+const OSSL_DISPATCH key_share_key_calls[] = {
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_NEW, key_new),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_FREE, key_free),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_DUP, key_dup),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_HAS, key_has),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_GET_PARAMS, key_get_params),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, key_gettable_params),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_SET_PARAMS, key_set_params),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_SETTABLE_PARAMS, key_settable_params),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_GEN_INIT, generation_init),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_GEN_SET_PARAMS, generation_set_params),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_GEN_SETTABLE_PARAMS, generation_settable_params),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_GEN, generation_carry_out),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYMGMT_GEN_CLEANUP, generation_end),
+	TLS_PROVIDER_END};
 
 /* ---- exchange (provider-keyexch(7)) */
 
@@ -318,108 +319,10 @@ static int exchange_derive(void *exchange, unsigned char *secret, size_t *ret_le
 	       pair_derive(e->own->pair, e->peer->share, secret);
 }
 
-static const OSSL_DISPATCH exchange_calls[] = {CALL(OSSL_FUNC_KEYEXCH_NEWCTX, exchange_new),
-					       CALL(OSSL_FUNC_KEYEXCH_FREECTX, exchange_free),
-					       CALL(OSSL_FUNC_KEYEXCH_INIT, exchange_init),
-					       CALL(OSSL_FUNC_KEYEXCH_SET_PEER, exchange_set_peer),
-					       CALL(OSSL_FUNC_KEYEXCH_DERIVE, exchange_derive),
-					       END};
-
-/* ---- the provider (provider-base(7)) */
-
-static const OSSL_ALGORITHM *provider_query(void *provider, int operation, int *ret_no_cache)
-{
-	static const OSSL_ALGORITHM keys[] = {
-		{"X25519", "provider=inox", key_calls, "X25519 with a shared pair"}, {0}};
-	static const OSSL_ALGORITHM exchanges[] = {
-		{"X25519", "provider=inox", exchange_calls, "X25519 with a shared pair"}, {0}};
-
-	(void)provider;
-	*ret_no_cache = 0;
-	switch (operation) {
-	case OSSL_OP_KEYMGMT: return keys;
-	case OSSL_OP_KEYEXCH: return exchanges;
-	default: return NULL;
-	}
-}
-
-/* A group of TLS is used only with the provider that names it (RFC 8446, 4.2.7). */
-static int provider_capabilities(void *provider, const char *capability, OSSL_CALLBACK *add,
-				 void *arg)
-{
-	static char tls_name[] = "x25519", name[] = "X25519"; /* OSSL_PARAM knows no const */
-	static unsigned id = 0x1d, security_bits = SECURITY_BITS;
-	static int tls13 = TLS1_3_VERSION, none = -1;
-	static const OSSL_PARAM group[] = {
-		OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME, tls_name, sizeof(tls_name)),
-		OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME_INTERNAL, name, sizeof(name)),
-		OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_ALG, name, sizeof(name)),
-		OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_ID, &id),
-		OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_SECURITY_BITS, &security_bits),
-		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_TLS, &tls13),
-		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_TLS, &tls13),
-		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_DTLS, &none),
-		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_DTLS, &none),
-		OSSL_PARAM_END};
-
-	(void)provider;
-	return g_ascii_strcasecmp(capability, "TLS-GROUP") != 0 || add(group, arg);
-}
-
-static void provider_end(void *provider)
-{
-	struct source *s = provider;
-
-	pair_unref(s->pair);
-	g_free(s);
-}
-
-static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
-			 const OSSL_DISPATCH **ret_calls, void **ret_provider)
-{
-	static const OSSL_DISPATCH calls[] = {
-		CALL(OSSL_FUNC_PROVIDER_TEARDOWN, provider_end),
-		CALL(OSSL_FUNC_PROVIDER_QUERY_OPERATION, provider_query),
-		CALL(OSSL_FUNC_PROVIDER_GET_CAPABILITIES, provider_capabilities), END};
-	struct source *s = g_new0(struct source, 1);
-
-	(void)handle;
-	(void)in;
-	*ret_calls = calls;
-	*ret_provider = s;
-	return 1;
-}
-
-struct key_share {
-	OSSL_LIB_CTX *library;
-	OSSL_PROVIDER *own, *usual;
-};
-
-struct key_share *key_share_new(void)
-{
-	struct key_share *k = g_new0(struct key_share, 1);
-
-	k->library = OSSL_LIB_CTX_new();
-	if (k->library && OSSL_PROVIDER_add_builtin(k->library, "inox", provider_init)) {
-		k->own = OSSL_PROVIDER_load(k->library, "inox");
-		k->usual = OSSL_PROVIDER_load(k->library, "default");
-	}
-	if (!k->own || !k->usual)
-		g_error("OpenSSL cannot load the providers of keys");
-	return k;
-}
-
-OSSL_LIB_CTX *key_share_peek_library(const struct key_share *k)
-{
-	return k->library;
-}
-
-void key_share_free(struct key_share *k)
-{
-	if (!k)
-		return;
-	OSSL_PROVIDER_unload(k->own);
-	OSSL_PROVIDER_unload(k->usual);
-	OSSL_LIB_CTX_free(k->library);
-	g_free(k);
-}
+const OSSL_DISPATCH key_share_exchange_calls[] = {
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYEXCH_NEWCTX, exchange_new),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYEXCH_FREECTX, exchange_free),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYEXCH_INIT, exchange_init),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYEXCH_SET_PEER, exchange_set_peer),
+	TLS_PROVIDER_CALL(OSSL_FUNC_KEYEXCH_DERIVE, exchange_derive),
+	TLS_PROVIDER_END};

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "errors.h"
-#include "key_share.h"
+#include "tls_provider.h"
 #include "tls_session.h"
 
 #define PSK_INFO          "inox agent psk v1"
@@ -24,7 +24,7 @@ struct http_tls_server {
 };
 
 struct tls_client {
-	struct key_share *key_share; /* of psk */
+	struct tls_provider *provider; /* of psk */
 	SSL_CTX *psk, *pinned;
 };
 
@@ -233,9 +233,9 @@ struct tls_client *tls_client_new(void)
 {
 	struct tls_client *c = g_new0(struct tls_client, 1);
 
-	c->key_share = key_share_new();
-	c->psk = context_set_up(SSL_CTX_new_ex(key_share_peek_library(c->key_share),
-					       KEY_SHARE_PROPERTIES, TLS_client_method()),
+	c->provider = tls_provider_new();
+	c->psk = context_set_up(SSL_CTX_new_ex(tls_provider_peek_library(c->provider),
+					       TLS_PROVIDER_PROPERTIES, TLS_client_method()),
 				TLS1_3_VERSION);
 	SSL_CTX_set_ciphersuites(c->psk, "TLS_AES_128_GCM_SHA256");
 	/* Short lists of what is never used: each handshake walks them. */
@@ -260,7 +260,7 @@ void tls_client_free(struct tls_client *c)
 		return;
 	SSL_CTX_free(c->psk);
 	SSL_CTX_free(c->pinned);
-	key_share_free(c->key_share);
+	tls_provider_free(c->provider);
 	g_free(c);
 }
 

@@ -1,4 +1,4 @@
-#include "key_share.h"
+#include "tls_provider.h"
 
 #include <glib.h>
 #include <openssl/core_names.h>
@@ -12,7 +12,7 @@
 
 static EVP_PKEY *make(OSSL_LIB_CTX *library, uint8_t ret_share[static SHARE])
 {
-	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_name(library, "X25519", KEY_SHARE_PROPERTIES);
+	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_name(library, "X25519", TLS_PROVIDER_PROPERTIES);
 	unsigned char *share = NULL;
 	EVP_PKEY *key = NULL;
 
@@ -41,7 +41,7 @@ static EVP_PKEY *peer_of(EVP_PKEY *own, const uint8_t *share, size_t length)
 static bool derive(OSSL_LIB_CTX *library, EVP_PKEY *own, EVP_PKEY *peer,
 		   uint8_t secret[static SHARE])
 {
-	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_pkey(library, own, KEY_SHARE_PROPERTIES);
+	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_pkey(library, own, TLS_PROVIDER_PROPERTIES);
 	size_t length = 0;
 	bool good = EVP_PKEY_derive_init(c) == 1 && EVP_PKEY_derive_set_peer(c, peer) == 1 &&
 		    EVP_PKEY_derive(c, NULL, &length) == 1 && length == SHARE &&
@@ -54,8 +54,8 @@ static bool derive(OSSL_LIB_CTX *library, EVP_PKEY *own, EVP_PKEY *peer,
 
 static void test_same(void)
 {
-	struct key_share *k = key_share_new();
-	OSSL_LIB_CTX *library = key_share_peek_library(k);
+	struct tls_provider *t = tls_provider_new();
+	OSSL_LIB_CTX *library = tls_provider_peek_library(t);
 	uint8_t first[SHARE], share[SHARE];
 	unsigned used = 1, least = HANDSHAKES;
 
@@ -70,13 +70,13 @@ static void test_same(void)
 		least = 2;
 	g_assert_cmpuint(used, >=, least);
 	g_assert_cmpint(memcmp(first, share, SHARE), !=, 0);
-	key_share_free(k);
+	tls_provider_free(t);
 }
 
 static void test_age(void)
 {
-	struct key_share *k = key_share_new();
-	OSSL_LIB_CTX *library = key_share_peek_library(k);
+	struct tls_provider *t = tls_provider_new();
+	OSSL_LIB_CTX *library = tls_provider_peek_library(t);
 	uint8_t first[SHARE], share[SHARE];
 	gint64 begun = g_get_monotonic_time(), took;
 	EVP_PKEY *kept = make(library, first);
@@ -89,13 +89,13 @@ static void test_age(void)
 	g_assert_cmpint(memcmp(first, share, SHARE), !=, 0);
 	g_assert_cmpint(took, >=, G_USEC_PER_SEC);
 	EVP_PKEY_free(kept);
-	key_share_free(k);
+	tls_provider_free(t);
 }
 
 static void test_secret(void)
 {
-	struct key_share *k = key_share_new();
-	OSSL_LIB_CTX *library = key_share_peek_library(k);
+	struct tls_provider *t = tls_provider_new();
+	OSSL_LIB_CTX *library = tls_provider_peek_library(t);
 	uint8_t own_share[SHARE], other_share[SHARE], secret[SHARE], expected[SHARE];
 	size_t length = SHARE;
 	EVP_PKEY *own = make(library, own_share), *other = EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
@@ -113,13 +113,13 @@ static void test_secret(void)
 	EVP_PKEY_free(own_public);
 	EVP_PKEY_free(other);
 	EVP_PKEY_free(peer);
-	key_share_free(k);
+	tls_provider_free(t);
 }
 
 static void test_bad_shares(void)
 {
-	struct key_share *k = key_share_new();
-	OSSL_LIB_CTX *library = key_share_peek_library(k);
+	struct tls_provider *t = tls_provider_new();
+	OSSL_LIB_CTX *library = tls_provider_peek_library(t);
 	uint8_t own_share[SHARE], secret[SHARE];
 	static const uint8_t low_orders[][SHARE] = {{0}, {1}};
 	EVP_PKEY *own = make(library, own_share);
@@ -136,7 +136,7 @@ static void test_bad_shares(void)
 	g_assert_cmpint(EVP_PKEY_set1_encoded_public_key(own, low_orders[1], SHARE), !=, 1);
 	ERR_clear_error();
 	EVP_PKEY_free(own);
-	key_share_free(k);
+	tls_provider_free(t);
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,120 @@
+#include "tls_provider.h"
+
+#include <glib.h>
+#include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/params.h>
+#include <openssl/prov_ssl.h>
+#include <openssl/provider.h>
+
+#include "key_schedule.h"
+#include "key_share.h"
+#include "tls_provider_parts.h"
+
+#define SECURITY_BITS 128 /* of X25519 */
+
+static const OSSL_ALGORITHM *provider_query(void *provider, int operation, int *ret_no_cache)
+{
+	static const OSSL_ALGORITHM keys[] = {
+		{"X25519", "provider=inox", key_share_key_calls, "X25519 with a shared pair"}, {0}};
+	static const OSSL_ALGORITHM exchanges[] = {
+		{"X25519", "provider=inox", key_share_exchange_calls, "X25519 with a shared pair"},
+		{0}};
+	static const OSSL_ALGORITHM derivations[] = {
+		{"TLS13-KDF", "provider=inox", key_schedule_calls, "key schedule of TLS 1.3"}, {0}};
+
+	(void)provider;
+	*ret_no_cache = 0;
+	switch (operation) {
+	case OSSL_OP_KEYMGMT: return keys;
+	case OSSL_OP_KEYEXCH: return exchanges;
+	case OSSL_OP_KDF: return derivations;
+	default: return NULL;
+	}
+}
+
+/* A group of TLS is used only with the provider that names it (RFC 8446, 4.2.7). */
+static int provider_capabilities(void *provider, const char *capability, OSSL_CALLBACK *add,
+				 void *arg)
+{
+	static char tls_name[] = "x25519", name[] = "X25519"; /* OSSL_PARAM knows no const */
+	static unsigned id = 0x1d, security_bits = SECURITY_BITS;
+	static int tls13 = TLS1_3_VERSION, none = -1;
+	static const OSSL_PARAM group[] = {
+		OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME, tls_name, sizeof(tls_name)),
+		OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME_INTERNAL, name, sizeof(name)),
+		OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_ALG, name, sizeof(name)),
+		OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_ID, &id),
+		OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_SECURITY_BITS, &security_bits),
+		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_TLS, &tls13),
+		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_TLS, &tls13),
+		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_DTLS, &none),
+		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_DTLS, &none),
+		OSSL_PARAM_END};
+
+	(void)provider;
+	return g_ascii_strcasecmp(capability, "TLS-GROUP") != 0 || add(group, arg);
+}
+
+static void provider_end(void *provider)
+{
+	struct tls_provider_parts *p = provider;
+
+	key_share_free(p->key_share);
+	key_schedule_free(p->key_schedule);
+	g_free(p);
+}
+
+static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
+			 const OSSL_DISPATCH **ret_calls, void **ret_provider)
+{
+	static const OSSL_DISPATCH calls[] = {
+		TLS_PROVIDER_CALL(OSSL_FUNC_PROVIDER_TEARDOWN, provider_end),
+		TLS_PROVIDER_CALL(OSSL_FUNC_PROVIDER_QUERY_OPERATION, provider_query),
+		TLS_PROVIDER_CALL(OSSL_FUNC_PROVIDER_GET_CAPABILITIES, provider_capabilities),
+		TLS_PROVIDER_END};
+	struct tls_provider_parts *p = g_new0(struct tls_provider_parts, 1);
+
+	(void)handle;
+	(void)in;
+	p->key_share = key_share_new();
+	p->key_schedule = key_schedule_new();
+	*ret_calls = calls;
+	*ret_provider = p;
+	return 1;
+}
+
+struct tls_provider {
+	OSSL_LIB_CTX *library;
+	OSSL_PROVIDER *own, *usual;
+};
+
+struct tls_provider *tls_provider_new(void)
+{
+	struct tls_provider *t = g_new0(struct tls_provider, 1);
+
+	t->library = OSSL_LIB_CTX_new();
+	if (t->library && OSSL_PROVIDER_add_builtin(t->library, "inox", provider_init)) {
+		t->own = OSSL_PROVIDER_load(t->library, "inox");
+		t->usual = OSSL_PROVIDER_load(t->library, "default");
+	}
+	if (!t->own || !t->usual)
+		g_error("OpenSSL cannot load the providers of TLS");
+	return t;
+}
+
+OSSL_LIB_CTX *tls_provider_peek_library(const struct tls_provider *t)
+{
+	return t->library;
+}
+
+void tls_provider_free(struct tls_provider *t)
+{
+	if (!t)
+		return;
+	OSSL_PROVIDER_unload(t->own);
+	OSSL_PROVIDER_unload(t->usual);
+	OSSL_LIB_CTX_free(t->library);
+	g_free(t);
+}
