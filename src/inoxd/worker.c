@@ -390,6 +390,8 @@ static void clear(struct worker *w)
 	if (w->converter && w->converter != (iconv_t)-1)
 		iconv_close(w->converter);
 	loop_timer_free(w->alive);
+	/* A second reason to end must not cut the clean end of the first one short. */
+	loop_signal_hold(SIGTERM, true);
 	loop_signal_free(w->term);
 	channel_free(w->supervisor);
 	config_free(w->config);
@@ -429,11 +431,10 @@ int worker_main(const char *role)
 	signal(SIGINT, SIG_IGN); /* the supervisor ends us in order */
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	/* What libevent goes back to when the loop's handler is taken away: a second reason to end must
-	 * not cut the clean end of the first one short. */
-	signal(SIGTERM, SIG_IGN);
+	loop_signal_hold(SIGTERM, true);
 	w.loop = loop_new();
 	w.term = loop_signal_new(w.loop, SIGTERM, on_stop, &w);
+	loop_signal_hold(SIGTERM, false);
 	w.supervisor = channel_new(w.loop, WORKER_FD_SUPERVISOR, on_message, on_closed, &w);
 	w.alive = loop_timer_new(w.loop, on_alive, &w);
 	bool ok = start(&w, &error);

@@ -1,6 +1,7 @@
 #include "loop.h"
 
 #include <event2/event.h>
+#include <signal.h>
 
 /* Turns that are left to what was queued when a loop is freed. */
 #define LAST_TURNS 16
@@ -182,4 +183,13 @@ void loop_signal_free(struct loop_signal *s)
 		return;
 	event_free(s->event);
 	g_free(s);
+}
+
+void loop_signal_hold(int signal, bool hold)
+{
+	sigset_t one;
+
+	sigemptyset(&one);
+	sigaddset(&one, signal);
+	sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &one, NULL);
 }

@@ -41,6 +41,9 @@ void loop_watch_free(struct loop_watch *w);
 
 struct loop_signal *loop_signal_new(struct loop *l, int signal, loop_fn fn, void *ctx);
 void loop_signal_free(struct loop_signal *s);
+/* A signal that is held waits and is not lost, until it is let go with `hold` false: around making and freeing what
+ * listens for it. */
+void loop_signal_hold(int signal, bool hold);
 
 typedef struct loop loop;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(loop, loop_free)

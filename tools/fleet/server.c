@@ -175,11 +175,12 @@ int server_run(const struct server_plan *plan)
 
 	/* Ctrl-C goes to all processes of the terminal; the parent ends us in order. */
 	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	loop_signal_hold(SIGTERM, true);
 	s.work = work_table_new(&s);
 	struct loop_signal *term = loop_signal_new(s.loop, SIGTERM, on_stop, s.loop);
 	struct loop_signal *end = loop_signal_new(s.loop, SIGUSR1, on_end_commands, &s);
+	loop_signal_hold(SIGTERM, false);
 
 	s.tls = channel_tls_new(&s, plan->certificate_pem, plan->key_pem);
 	s.quick = plan->openssl ? NULL : quick_tls_new();
@@ -190,6 +191,7 @@ int server_run(const struct server_plan *plan)
 	doors_init(&doors, &s);
 	loop_run(s.loop);
 	doors_clear(&doors);
+	loop_signal_hold(SIGTERM, true);
 	loop_signal_free(term);
 	loop_signal_free(end);
 	clear(&s);
