@@ -235,7 +235,7 @@ struct tls_client *tls_client_new(void)
 
 	c->provider = tls_provider_new();
 	c->psk = context_set_up(SSL_CTX_new_ex(tls_provider_peek_library(c->provider),
-					       TLS_PROVIDER_PROPERTIES, TLS_client_method()),
+					       NULL, TLS_client_method()),
 				TLS1_3_VERSION);
 	SSL_CTX_set_ciphersuites(c->psk, "TLS_AES_128_GCM_SHA256");
 	/* Short lists of what is never used: each handshake walks them. */

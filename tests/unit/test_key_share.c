@@ -12,7 +12,7 @@
 
 static EVP_PKEY *make(OSSL_LIB_CTX *library, uint8_t ret_share[static SHARE])
 {
-	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_name(library, "X25519", TLS_PROVIDER_PROPERTIES);
+	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_name(library, "X25519", NULL);
 	unsigned char *share = NULL;
 	EVP_PKEY *key = NULL;
 
@@ -41,7 +41,7 @@ static EVP_PKEY *peer_of(EVP_PKEY *own, const uint8_t *share, size_t length)
 static bool derive(OSSL_LIB_CTX *library, EVP_PKEY *own, EVP_PKEY *peer,
 		   uint8_t secret[static SHARE])
 {
-	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_pkey(library, own, TLS_PROVIDER_PROPERTIES);
+	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_pkey(library, own, NULL);
 	size_t length = 0;
 	bool good = EVP_PKEY_derive_init(c) == 1 && EVP_PKEY_derive_set_peer(c, peer) == 1 &&
 		    EVP_PKEY_derive(c, NULL, &length) == 1 && length == SHARE &&

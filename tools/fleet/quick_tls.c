@@ -17,6 +17,7 @@
 #define IV          12
 #define TAG         16
 #define SHARE       32
+#define AGREEMENTS  16    /* a few for each dialer */
 #define HEAD        5     /* of a record */
 #define RECORD_MOST 16640 /* section 5.2 */
 #define PLAIN_MOST  16384
@@ -39,7 +40,14 @@ struct direction {
 	uint64_t sequence;
 };
 
+/* What the one key and a client's share have made. */
+struct agreement {
+	uint8_t share[SHARE], secret[SHARE];
+};
+
 struct quick_tls {
+	struct agreement agreed[AGREEMENTS];
+	unsigned agreements; /* all that were made; the last ones are in the table */
 	EVP_PKEY *key;
 	EVP_PKEY_CTX *derive;
 	EVP_CIPHER *cipher;
@@ -282,7 +290,15 @@ static bool check_binder(const struct quick_link *q, const struct quick_hello *h
 	       CRYPTO_memcmp(expected, h->binder.at, HASH) == 0;
 }
 
-static bool agree(struct quick_tls *t, const uint8_t *share, uint8_t out[static SHARE])
+static const struct agreement *find_agreement(const struct quick_tls *t, const uint8_t *share)
+{
+	for (unsigned i = 0; i < MIN(t->agreements, AGREEMENTS); i++)
+		if (memcmp(t->agreed[i].share, share, SHARE) == 0)
+			return &t->agreed[i];
+	return NULL;
+}
+
+static bool derive_shared(struct quick_tls *t, const uint8_t *share, uint8_t out[static SHARE])
 {
 	EVP_PKEY *peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, share, SHARE);
 	size_t length = SHARE;
@@ -291,6 +307,23 @@ static bool agree(struct quick_tls *t, const uint8_t *share, uint8_t out[static 
 
 	EVP_PKEY_free(peer);
 	return good;
+}
+
+static bool agree(struct quick_tls *t, const uint8_t *share, uint8_t out[static SHARE])
+{
+	const struct agreement *known = find_agreement(t, share);
+
+	if (known) {
+		memcpy(out, known->secret, SHARE);
+		return true;
+	}
+	if (!derive_shared(t, share, out))
+		return false;
+	struct agreement *new = &t->agreed[t->agreements++ % AGREEMENTS];
+
+	memcpy(new->share, share, SHARE);
+	memcpy(new->secret, out, SHARE);
+	return true;
 }
 
 /* Record and message in one; returns the bytes of the record. */

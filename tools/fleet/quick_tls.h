@@ -2,8 +2,9 @@
  * (TLS_AES_128_GCM_SHA256), one group (X25519) and one external PSK.
  *
  * Through OpenSSL's own server an agent costs as much as the dialer that looks at it, and a machine that is to
- * show what a dialer can do would be busy with its agents.  Half of that is saved here: the agents
- * share one X25519 key, and the rest is a few hashes.  The other side sees no difference.  Never for a
+ * show what a dialer can do would be busy with its agents.  Nine tenths are saved here: the agents
+ * share one X25519 key and remember the secrets it made with the clients' last shares (a dialer has one share for
+ * a second), and the rest is a few hashes.  The other side sees no difference.  Never for a
  * program that has a secret to keep: connections that were recorded can be read by whoever has that key.
  */
 #pragma once
