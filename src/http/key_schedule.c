@@ -1,11 +1,14 @@
+/* SHA-256 without the layer that can exchange it: that layer costs more than the hash of a few bytes. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "key_schedule.h"
 
 #include <glib.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <openssl/sha.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -14,11 +17,6 @@
 #define HASH       32 /* bytes of SHA-256 */
 #define BLOCK      64
 #define LABEL_MOST 255 /* bytes of the label with its prefix, and of the context (RFC 8446, 7.1) */
-
-struct key_schedule {
-	EVP_MD *sha256;
-	EVP_MD_CTX *digest;
-};
 
 struct piece {
 	const void *data;
@@ -32,64 +30,41 @@ struct wish {
 	struct piece key, salt, prefix, label, data;
 };
 
-struct key_schedule *key_schedule_new(void)
-{
-	struct key_schedule *s = g_new0(struct key_schedule, 1);
-
-	s->sha256 = EVP_MD_fetch(NULL, "SHA2-256", NULL);
-	s->digest = EVP_MD_CTX_new();
-	if (!s->sha256 || !s->digest)
-		g_error("OpenSSL has no SHA-256");
-	return s;
-}
-
-void key_schedule_free(struct key_schedule *s)
-{
-	if (!s)
-		return;
-	EVP_MD_CTX_free(s->digest); /* wipes it */
-	EVP_MD_free(s->sha256);
-	g_free(s);
-}
-
 /* ---- HMAC and HKDF (RFC 2104, RFC 5869) */
 
-static bool hash(struct key_schedule *s, const struct piece *pieces, size_t count,
-		 uint8_t ret_hash[static HASH])
+static void hash(const struct piece *pieces, size_t count, uint8_t ret_hash[static HASH])
 {
-	if (EVP_DigestInit_ex2(s->digest, s->sha256, NULL) != 1)
-		return false;
+	SHA256_CTX c;
+
+	SHA256_Init(&c);
 	for (size_t i = 0; i < count; i++)
-		if (EVP_DigestUpdate(s->digest, pieces[i].data, pieces[i].length) != 1)
-			return false;
-	return EVP_DigestFinal_ex(s->digest, ret_hash, NULL) == 1;
+		SHA256_Update(&c, pieces[i].data, pieces[i].length);
+	SHA256_Final(ret_hash, &c); /* wipes it */
 }
 
 /* A key of up to a block. */
-static bool hmac(struct key_schedule *s, const struct piece *key, const struct piece *text,
-		 uint8_t ret_mac[static HASH])
+static bool hmac(const struct piece *key, const struct piece *text, uint8_t ret_mac[static HASH])
 {
 	uint8_t pad[BLOCK], inner[HASH];
 	const struct piece inside[] = {{pad, BLOCK}, *text},
 			   outside[] = {{pad, BLOCK}, {inner, HASH}};
-	bool good;
 
 	if (key->length > BLOCK)
 		return false;
 	memset(pad, 0x36, BLOCK);
 	for (size_t i = 0; i < key->length; i++)
 		pad[i] ^= ((const uint8_t *)key->data)[i];
-	good = hash(s, inside, G_N_ELEMENTS(inside), inner);
+	hash(inside, G_N_ELEMENTS(inside), inner);
 	for (size_t i = 0; i < BLOCK; i++)
 		pad[i] ^= 0x36 ^ 0x5c;
-	good = good && hash(s, outside, G_N_ELEMENTS(outside), ret_mac);
+	hash(outside, G_N_ELEMENTS(outside), ret_mac);
 	OPENSSL_cleanse(pad, BLOCK);
 	OPENSSL_cleanse(inner, HASH);
-	return good;
+	return true;
 }
 
 /* HKDF-Expand-Label (RFC 8446, 7.1): up to HASH bytes. */
-static bool expand_label(struct key_schedule *s, const struct wish *w, const struct piece *secret,
+static bool expand_label(const struct wish *w, const struct piece *secret,
 			 const struct piece *context, uint8_t *out, size_t length)
 {
 	uint8_t info[2 + 2 * (1 + LABEL_MOST) + 1], block[HASH], *at = info;
@@ -108,7 +83,7 @@ static bool expand_label(struct key_schedule *s, const struct wish *w, const str
 	*at++ = 1; /* the first block of HKDF-Expand, and the only one */
 
 	const struct piece text = {info, (size_t)(at - info)};
-	bool good = hmac(s, secret, &text, block);
+	bool good = hmac(secret, &text, block);
 
 	if (good)
 		memcpy(out, block, length);
@@ -117,7 +92,7 @@ static bool expand_label(struct key_schedule *s, const struct wish *w, const str
 }
 
 /* A step to the next secret of the schedule: key is what comes in, salt the secret before. */
-static bool next_secret(struct key_schedule *s, const struct wish *w, uint8_t *out, size_t length)
+static bool next_secret(const struct wish *w, uint8_t *out, size_t length)
 {
 	static const uint8_t zeros[HASH];
 	uint8_t nothing[HASH], derived[HASH];
@@ -128,12 +103,12 @@ static bool next_secret(struct key_schedule *s, const struct wish *w, uint8_t *o
 	if (length != HASH)
 		return false;
 	if (w->salt.data) {
-		if (!hash(s, NULL, 0, nothing) ||
-		    !expand_label(s, w, &w->salt, &context, derived, HASH))
+		hash(NULL, 0, nothing);
+		if (!expand_label(w, &w->salt, &context, derived, HASH))
 			return false;
 		salt.data = derived;
 	}
-	bool good = hmac(s, &salt, &in, out);
+	bool good = hmac(&salt, &in, out);
 
 	OPENSSL_cleanse(derived, HASH);
 	return good;
@@ -175,25 +150,24 @@ static int derive(void *context, unsigned char *out, size_t length, const OSSL_P
 {
 	struct wish w = {.mode = -1, .data = {"", 0}};
 
+	(void)context;
 	for (const OSSL_PARAM *p = params; p && p->key; p++)
 		if (!take_param(&w, p))
 			return 0;
 	if (!is_sha256(w.digest) || !w.prefix.data || !w.label.data)
 		return 0;
 	switch (w.mode) {
-	case EVP_KDF_HKDF_MODE_EXTRACT_ONLY: return next_secret(context, &w, out, length);
+	case EVP_KDF_HKDF_MODE_EXTRACT_ONLY: return next_secret(&w, out, length);
 	case EVP_KDF_HKDF_MODE_EXPAND_ONLY:
-		return w.key.data && expand_label(context, &w, &w.key, &w.data, out, length);
+		return w.key.data && expand_label(&w, &w.key, &w.data, out, length);
 	default: return 0;
 	}
 }
 
-/* A derivation keeps nothing from one call to the next: all have the same context. */
+/* A derivation keeps nothing from one call to the next: any pointer will do. */
 static void *context_new(void *provider)
 {
-	const struct tls_provider_parts *parts = provider;
-
-	return parts->key_schedule;
+	return provider;
 }
 
 static void context_free(void *context)

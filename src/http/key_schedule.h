@@ -2,7 +2,7 @@
  * connections a second.
  *
  * A handshake with a pre-shared key derives two dozens of secrets.  OpenSSL takes 17,000 instructions for each,
- * nearly all of them to find, make and forget algorithms; the hashing itself is 1,500.  Here the hash is found once.
+ * nearly all of them to find, make and forget algorithms; the hashing itself is 1,500.
  *
  * It does what OpenSSL's TLS needs of "TLS13-KDF" (EVP_KDF-TLS13_KDF(7)), with all parameters in the call that
  * derives: SHA-256 alone, secrets up to 32 bytes.  Everything else is refused.
@@ -10,12 +10,6 @@
 #pragma once
 
 #include <openssl/core.h>
-
-struct key_schedule;
-
-/* Ends the program if OpenSSL has no SHA-256.  For one thread. */
-struct key_schedule *key_schedule_new(void);
-void key_schedule_free(struct key_schedule *s);
 
 /* provider-kdf(7) */
 extern const OSSL_DISPATCH key_schedule_calls[];

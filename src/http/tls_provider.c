@@ -63,7 +63,6 @@ static void provider_end(void *provider)
 	struct tls_provider_parts *p = provider;
 
 	key_share_free(p->key_share);
-	key_schedule_free(p->key_schedule);
 	g_free(p);
 }
 
@@ -80,7 +79,6 @@ static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in
 	(void)handle;
 	(void)in;
 	p->key_share = key_share_new();
-	p->key_schedule = key_schedule_new();
 	*ret_calls = calls;
 	*ret_provider = p;
 	return 1;

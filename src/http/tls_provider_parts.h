@@ -2,12 +2,10 @@
 #pragma once
 
 struct key_share;
-struct key_schedule;
 
 /* What OpenSSL hands to each algorithm as the provider's context. */
 struct tls_provider_parts {
 	struct key_share *key_share;
-	struct key_schedule *key_schedule;
 };
 
 #define TLS_PROVIDER_CALL(number, function)        \

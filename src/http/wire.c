@@ -19,10 +19,10 @@
 
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
-	const struct wire *w = arg;
+	struct wire *w = arg;
 
 	(void)fd;
-	(void)what;
+	w->readable = w->readable || (what & EV_READ);
 	w->ready(w->ctx);
 }
 
@@ -101,13 +101,14 @@ static ssize_t read_some(struct wire *w, void *bytes, size_t most)
 	ssize_t n;
 
 	errno = EAGAIN;
-	if (w->share == 0)
+	if (w->share == 0 || !w->readable)
 		return -1;
 	do
 		n = recv(w->fd, bytes, MIN(most, w->share), 0);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0) {
-		w->number = n < 0 && errno != EAGAIN ? errno : 0;
+		w->readable = n == 0 || errno != EAGAIN;
+		w->number = n < 0 && w->readable ? errno : 0;
 		return n;
 	}
 	w->share -= (size_t)n;

@@ -24,6 +24,7 @@ typedef void (*wire_ready_fn)(void *ctx);
 struct wire {
 	int fd; /* -1: closed */
 	bool watched;
+	bool readable; /* no edge was used up since something came: there may be more */
 	struct event event;
 	wire_ready_fn ready;
 	void *ctx;

@@ -142,7 +142,12 @@ struct loop_watch *loop_watch_new(struct loop *l, int fd, loop_fd_fn fn, void *c
 void loop_watch_set(struct loop_watch *w, bool want_read, bool want_write)
 {
 	short what = (short)(EV_PERSIST | (want_read ? EV_READ : 0) | (want_write ? EV_WRITE : 0));
+	bool watched = event_pending(w->event, EV_READ | EV_WRITE, NULL);
 
+	/* Most callers say again what they have said before; each change is a system call or two. */
+	if (watched == (want_read || want_write) &&
+	    (!watched || event_get_events(w->event) == what))
+		return;
 	event_del(w->event);
 	event_assign(w->event, event_get_base(w->event), w->fd, what, on_watch, w);
 	if (want_read || want_write)

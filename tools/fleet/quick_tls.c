@@ -59,6 +59,7 @@ struct quick_link {
 	struct quick_tls *tls;
 	int fd;
 	enum quick_state state;
+	bool last; /* what waits is the end */
 	char identity[TLS_IDENTITY_MAX];
 	uint8_t psk[TLS_PSK_BYTES];
 	SHA256_CTX transcript;
@@ -261,8 +262,9 @@ static int fill(struct quick_link *q)
 static int flush(struct quick_link *q)
 {
 	while (q->sent < q->sealed->len) {
+		/* The end of the last answer travels with its bytes. */
 		ssize_t n = send(q->fd, q->sealed->data + q->sent, q->sealed->len - q->sent,
-				 MSG_NOSIGNAL);
+				 MSG_NOSIGNAL | (q->last ? MSG_MORE : 0));
 
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? QUICK_AGAIN : QUICK_BROKEN;
@@ -504,6 +506,7 @@ int quick_write(struct quick_link *q, const void *from, size_t length, bool last
 		if (!seal(q, RECORD_DATA, from, length) ||
 		    (last && !seal(q, RECORD_ALERT, close_notify, sizeof(close_notify))))
 			return QUICK_BROKEN;
+		q->last = last;
 	}
 	int r = flush(q);
 
@@ -522,6 +525,7 @@ void quick_link_start(struct quick_link *q, int fd, const char *identity,
 {
 	q->fd = fd;
 	q->state = QUICK_HELLO;
+	q->last = false;
 	g_strlcpy(q->identity, identity, sizeof(q->identity));
 	memcpy(q->psk, psk, sizeof(q->psk));
 	q->have = q->sent = q->used = q->plain_length = 0;
