@@ -56,16 +56,6 @@ def boots(machine):
         machine.bmc.log().count(f"{machine.mac} boots from cdrom")
 
 
-def agents_of(rack, machine):
-    """Ids of the machine's agents; other racks may run at the same time."""
-    def is_its(pid):
-        try:
-            return str(machine.sysroot) in pathlib.Path(f"/proc/{pid}/cmdline").read_text()
-        except OSError:
-            return False
-    return [pid for pid in agents_running(rack.build) if is_its(pid)]
-
-
 def reset(machine, kind):
     """As somebody at the BMC does it, behind the back of the control plane."""
     connection = http.client.HTTPConnection("127.0.0.1", machine.port, timeout=10)
@@ -91,7 +81,7 @@ def cleaned(rack, **more):
     flow = rack.flow("n1")
     assert flow["operation"] == "fast track"
     assert "The agent of epoch 1 stays up" in flow["why"]
-    assert len(agents_of(rack, machine)) == 1 and boots(machine) == 1
+    assert len(agents_running(rack.build, machine)) == 1 and boots(machine) == 1
     return machine
 
 
@@ -155,12 +145,12 @@ def test_the_nodes_wish_goes_before_the_servers(rack):
 
 def end_agent(rack, machine, for_good):
     """Its machine stays on; and starts it again, as a ramdisk does, if it is not for good."""
-    (agent,) = agents_of(rack, machine)
+    (agent,) = agents_running(rack.build, machine)
     parent = int(pathlib.Path(f"/proc/{agent}/stat").read_text().rsplit(")", 1)[1].split()[1])
     if for_good:
         os.kill(parent, signal.SIGSTOP)
     os.kill(agent, signal.SIGKILL)
-    wait_until(lambda: agent not in agents_of(rack, machine), 10)
+    wait_until(lambda: agent not in agents_running(rack.build, machine), 10)
 
 
 def test_an_agent_that_died_is_booted_anew(rack):
@@ -173,7 +163,7 @@ def test_an_agent_that_died_is_booted_anew(rack):
 def test_an_agent_may_start_again(rack):
     machine = cleaned(rack)
     end_agent(rack, machine, for_good=False)
-    wait_until(lambda: len(agents_of(rack, machine)) == 1, 10, what="the agent runs again")
+    wait_until(lambda: len(agents_running(rack.build, machine)) == 1, 10, what="the agent runs again")
     deploy(rack, machine)
     assert stored(rack)[0] == boots(machine) == 1
 

@@ -111,7 +111,7 @@ def test_there_and_back(build, folder, inoxd, mode, media):
         node = rescue(rack, machine)
         check_rescued(rack, machine, node)
         assert not machine.instance_is_up()
-        wait_until(lambda: agents_running(build) == [], 10, what="the agent has ended")
+        wait_until(lambda: agents_running(build, machine) == [], 10, what="the agent has ended")
         check_unrescued(rack, machine, rack.provision("n1", "unrescue", "active"))
     finally:
         rack.stop()

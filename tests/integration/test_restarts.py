@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from conftest import wait_until  # noqa: E402
 from rack.process_rack import AGENT_PORT, agents_running  # noqa: E402
 from rack.scene import (CALLS_OR_NOT, IMAGE, MODES, HeldImage, agent_of, hold_boot, in_each_phase, in_modes,  # noqa: E402
-                        is_agent_of, make_scene, power_cycle, reset)
+                        make_scene, power_cycle, reset)
 
 
 # ---- agents
@@ -277,7 +277,7 @@ def test_a_boot_that_is_tried_again_overtakes_the_first_one(make_scene, mode):
     image.go.set()
     scene.deploy()
     scene.check_active(machine)
-    assert not [pid for pid in agents_running(scene.rack.build) if is_agent_of(machine, pid)]
+    assert not agents_running(scene.rack.build, machine)
     assert scene.rack.published() == []
 
 

@@ -85,7 +85,7 @@ def check_rescued(scene, machine, name="n1"):
     assert node["power_state"] == "power on" and redfish_power(machine) == "On"
     assert node["driver_internal_info"]["rescue_address"] == reservation(scene, machine)
     assert let_in(machine)
-    wait_until(lambda: not [pid for pid in agents_running(scene.rack.build) if is_agent_of(machine, pid)], 10,
+    wait_until(lambda: not agents_running(scene.rack.build, machine), 10,
                what="the agent has ended")
 
 

@@ -358,7 +358,7 @@ def test_no_program_that_knows_a_secret_leaves_a_core_dump(site):
     stall = threading.Event()
     s.rack.images.behave["/image.raw"] = lambda handler: stall.wait(20)
     s.rack.provision("n1", "active")
-    agents = wait_until(lambda: agents_running(s.rack.build), 30, what="an agent runs")
+    agents = wait_until(lambda: agents_running(s.rack.build, s.machine), 30, what="an agent runs")
     children = s.rack.inoxd.children()
     assert set(children) == set(ROLES)
     for name, pid in {**children, "inox-bmc": s.machine.bmc.pid, "agent": agents[0]}.items():

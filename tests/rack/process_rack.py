@@ -369,14 +369,15 @@ def log_of(rack):
     return rack.inoxd.log() + "".join(m.bmc.log() for m in rack.machines)
 
 
-def agents_running(build):
-    """Ids of inox-agent processes of this build."""
-    wanted = str(build / "src/agent/inox-agent")
+def agents_running(build, machine):
+    """Ids of inox-agent processes of this build that run on this machine: other tests have agents, too."""
+    wanted = os.path.realpath(build / "src/agent/inox-agent")
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                if os.readlink(f"/proc/{entry}/exe") == os.path.realpath(wanted):
+                if os.readlink(f"/proc/{entry}/exe") == wanted and \
+                        str(machine.sysroot) in pathlib.Path(f"/proc/{entry}/cmdline").read_text().split("\0"):
                     found.append(int(entry))
             except OSError:
                 pass

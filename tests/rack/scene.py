@@ -186,7 +186,7 @@ def is_agent_of(machine, pid):
 def agent_of(scene, machine):
     """Process id of the machine's agent."""
     def found():
-        return next((pid for pid in agents_running(scene.rack.build) if is_agent_of(machine, pid)), None)
+        return next(iter(agents_running(scene.rack.build, machine)), None)
     return wait_until(found, 20, what="the machine's agent runs")
 
 
