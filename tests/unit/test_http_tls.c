@@ -116,6 +116,51 @@ static void test_psk_refused(void)
 	vault_clear(&v);
 }
 
+static char *take_text(BIO *bio)
+{
+	char *bytes;
+	long length = BIO_get_mem_data(bio, &bytes);
+	char *text = g_strndup(bytes, (gsize)length);
+
+	BIO_free(bio);
+	return text;
+}
+
+/* The only kind of signature that the client offers. */
+static struct http_tls_server *signing_server_new(const struct vault *v)
+{
+	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	BIO *from = BIO_new_mem_buf(v->certificate, -1);
+	X509 *certificate = PEM_read_bio_X509(from, NULL, NULL, NULL);
+	BIO *to = BIO_new(BIO_s_mem()), *key_to = BIO_new(BIO_s_mem());
+
+	g_assert_cmpint(X509_set_pubkey(certificate, key), ==, 1);
+	g_assert_cmpint(X509_sign(certificate, key, NULL), >, 0);
+	g_assert_cmpint(PEM_write_bio_X509(to, certificate), ==, 1);
+	g_assert_cmpint(PEM_write_bio_PrivateKey(key_to, key, NULL, NULL, 0, NULL, NULL), ==, 1);
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+	BIO_free(from);
+	g_autofree char *certificate_pem = take_text(to), *key_pem = take_text(key_to);
+
+	return http_tls_server_new(
+		&(struct http_tls_server_options){.certificate_pem = certificate_pem,
+						  .private_key_pem = key_pem},
+		NULL);
+}
+
+/* Nobody vouches for it, it is not the key, and the client cannot even read its certificate: each alone keeps it out. */
+static void test_signature_instead(void)
+{
+	struct vault v = vault_new();
+	struct http_tls_server *signing = signing_server_new(&v);
+
+	g_assert_nonnull(signing);
+	assert_not_sent(ask_tls(signing, TRANSPORT_PSK, IDENTITY, 7, NULL));
+	http_tls_server_free(signing);
+	vault_clear(&v);
+}
+
 static void test_pinned(void)
 {
 	struct vault v = vault_new();
@@ -211,6 +256,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/http/tls/the right pre-shared key opens the channel", test_psk);
 	g_test_add_func("/http/tls/a wrong key, identity or server is not asked", test_psk_refused);
+	g_test_add_func("/http/tls/a signature does not replace the pre-shared key",
+			test_signature_instead);
 	g_test_add_func("/http/tls/a pinned certificate opens the channel and no other",
 			test_pinned);
 	g_test_add_func("/http/tls/who changes keys without end is cut off", test_silent_flood);
