@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "tls_provider_parts.h"
+#include "provider_calls.h"
 
 #define HASH       32 /* bytes of SHA-256 */
 #define BLOCK      64

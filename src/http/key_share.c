@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "clocks.h"
-#include "tls_provider_parts.h"
+#include "provider_calls.h"
 
 #define SHARE         32 /* bytes of a public key and of a shared secret (RFC 7748) */
 #define BITS          253
@@ -210,11 +210,9 @@ static const OSSL_PARAM *key_settable_params(void *provider)
 
 static void *generation_init(void *provider, int selection, const OSSL_PARAM params[])
 {
-	const struct tls_provider_parts *parts = provider;
-
 	(void)selection;
 	(void)params;
-	return parts->key_share;
+	return provider; /* the struct key_share */
 }
 
 /* The group is named, and there is only one. */

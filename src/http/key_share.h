@@ -14,6 +14,7 @@
 
 struct key_share;
 
+/* What OpenSSL hands to each of these calls as the provider's context. */
 struct key_share *key_share_new(void);
 void key_share_free(struct key_share *k);
 

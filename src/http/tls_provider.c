@@ -12,7 +12,7 @@
 
 #include "key_schedule.h"
 #include "key_share.h"
-#include "tls_provider_parts.h"
+#include "provider_calls.h"
 
 #define SECURITY_BITS 128 /* of X25519 */
 
@@ -58,12 +58,9 @@ static int provider_capabilities(void *provider, const char *capability, OSSL_CA
 	return g_ascii_strcasecmp(capability, "TLS-GROUP") != 0 || add(group, arg);
 }
 
-static void provider_end(void *provider)
+static void provider_end(void *key_share)
 {
-	struct tls_provider_parts *p = provider;
-
-	key_share_free(p->key_share);
-	g_free(p);
+	key_share_free(key_share);
 }
 
 static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
@@ -74,13 +71,11 @@ static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in
 		TLS_PROVIDER_CALL(OSSL_FUNC_PROVIDER_QUERY_OPERATION, provider_query),
 		TLS_PROVIDER_CALL(OSSL_FUNC_PROVIDER_GET_CAPABILITIES, provider_capabilities),
 		TLS_PROVIDER_END};
-	struct tls_provider_parts *p = g_new0(struct tls_provider_parts, 1);
 
 	(void)handle;
 	(void)in;
-	p->key_share = key_share_new();
 	*ret_calls = calls;
-	*ret_provider = p;
+	*ret_provider = key_share_new();
 	return 1;
 }
 
