@@ -24,17 +24,23 @@ static void test_follow(void)
 	scene_tear_down(&s);
 }
 
+/* The agent holds the poll for a command that runs. */
+static void set_up_long_poll(struct scene *s)
+{
+	scene_set_up(s, LOCAL);
+	s->status_body = OWN;
+	s->command_body = scene_result("RUNNING", "null");
+	s->hold_long_polls = true;
+	scene_serve(s);
+	scene_watch(s, WATCH_WORKING, TRANSPORT_HTTP, COMMAND);
+	WAIT_FOR(s, s->held);
+}
+
 static void test_long_poll(void)
 {
 	struct scene s;
 
-	scene_set_up(&s, LOCAL);
-	s.status_body = OWN;
-	s.command_body = scene_result("RUNNING", "null");
-	s.hold_long_polls = true;
-	scene_serve(&s);
-	scene_watch(&s, WATCH_WORKING, TRANSPORT_HTTP, COMMAND);
-	WAIT_FOR(&s, s.held);
+	set_up_long_poll(&s);
 	/* A call does not wait for the poll. */
 	s.post_body = s.command_body;
 	uint64_t before = mono_now().us;
@@ -116,13 +122,7 @@ static void test_forget(void)
 	struct scene s;
 	struct message m = {.type = MESSAGE_dialer_forget};
 
-	scene_set_up(&s, LOCAL);
-	s.status_body = OWN;
-	s.command_body = scene_result("RUNNING", "null");
-	s.hold_long_polls = true;
-	scene_serve(&s);
-	scene_watch(&s, WATCH_WORKING, TRANSPORT_HTTP, COMMAND);
-	WAIT_FOR(&s, s.held);
+	set_up_long_poll(&s);
 	m.dialer_forget.node = s.node;
 	scene_give(&s, &m);
 	WAIT_FOR(&s, s.gone == 1);
