@@ -222,7 +222,7 @@ def test_an_interrupted_run_reports_and_leaves_no_child(fleet_program, folder, s
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["--agents", "0"], "--agents is not 1 to"),
+    (["--agents", "0"], "--agents is not 1 to 1048576"),
     (["--fault", "dance=1%"], "there is no fault 'dance'"),
     (["--fault", "tarpit"], "is not NAME=SHARE"),
     (["--fault", "tarpit=100%"], "no healthy agent"),

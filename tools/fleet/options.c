@@ -92,7 +92,8 @@ static bool read_script(struct options *o, GError **error)
 static bool check_range(const char *name, double value, double least, double most, GError **error)
 {
 	return (value >= least && value <= most) ||
-	       inox_error_set(error, INOX_ERROR_INVALID, "--%s is not %g to %g", name, least, most);
+	       inox_error_set(error, INOX_ERROR_INVALID, "--%s is not %.10g to %.10g", name, least,
+			      most);
 }
 
 static bool check(struct options *o, GError **error)
