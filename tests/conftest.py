@@ -37,11 +37,50 @@ def wait_until(fn, seconds=10, what=None):
         pause = min(pause * 1.5, 0.2)
 
 
+class PortRange:
+    """Ports that no other test process takes, and below those that the system gives to who asks for none (32768 and up):
+    a port of that range that was free a moment ago may be the near end of somebody's connection when it is wanted."""
+
+    SIZE = 1000
+
+    def __init__(self):
+        for first in range(10000, 32000, self.SIZE):
+            # Holding the first one reserves the others, for as long as this process lives.
+            self.held = socket.socket()
+            try:
+                self.held.bind(("127.0.0.1", first))
+            except OSError:
+                self.held.close()
+                continue
+            self.first, self.next = first, 0
+            return
+        pytest.fail("there is no free range of ports between 10000 and 32000")
+
+    def take(self, count=1, behind=0):
+        """The first of `count` ports that were not given for long; the last one has `behind` others of the range behind it."""
+        if self.next + count + behind > self.SIZE - 1:
+            self.next = 0
+        port = self.first + 1 + self.next
+        self.next += count
+        return port
+
+
 def free_port(address="127.0.0.1"):
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as s:
-        s.bind((address, 0))
-        return s.getsockname()[1]
+    """A port of this test process that nothing listens on at this address."""
+    if not free_port.range:
+        free_port.range = PortRange()
+    for _ in range(PortRange.SIZE):
+        port = free_port.range.take()
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
+            try:
+                s.bind((address, port))
+            except OSError:
+                continue
+            return port
+    pytest.fail(f"there is no free port at {address}")
+
+
+free_port.range = None
 
 
 def is_running(pid):

@@ -16,7 +16,7 @@ import urllib.request
 
 import pytest
 
-from conftest import wait_until
+from conftest import PortRange, wait_until
 
 # Nothing connects for these: only the dialer can tell.
 UNSEEN = {"refused", "black-hole"}
@@ -24,13 +24,13 @@ INTERVAL = 2
 
 
 def free_ports():
-    """A port that is free with the ones behind it that a fleet uses: below the range that the system gives out.
-    Of 32 a fleet uses the first few, and the one 200 behind it."""
-    free_ports.next += 32
-    return free_ports.next
+    """A port that is free with the ones behind it that a fleet uses: of 32 the first few, and the one 200 behind it."""
+    if not free_ports.range:
+        free_ports.range = PortRange()
+    return free_ports.range.take(32, behind=200)
 
 
-free_ports.next = 10000 + os.getpid() % 30 * 700
+free_ports.range = None
 
 
 @pytest.fixture(scope="module")

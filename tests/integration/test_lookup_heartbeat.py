@@ -73,6 +73,15 @@ class Plane:
             database.row_factory = sqlite3.Row
             return dict(database.execute("SELECT * FROM nodes WHERE uuid = ?", [node.uuid]).fetchone())
 
+    def wait_rest(self):
+        """Until the conductor has written what there was to write."""
+        seen = []
+
+        def is_at_rest():
+            seen.append(files(self))
+            return len(seen) > 12 and all(each == seen[-1] for each in seen[-12:])
+        wait_until(is_at_rest, 30, "the database is at rest")
+
     def metric(self, name):
         for line in self.api("GET", "/metrics", status=200).text.splitlines():
             if line.startswith(name + " "):
@@ -184,6 +193,7 @@ def test_with_lookup_no_token_file_is_published(plane):
 def test_a_node_at_rest_and_a_passive_one_are_not_there(plane):
     at_rest = plane.node(deploy=False)
     passive = plane.node(agent_poll_only=True)
+    wait_until(lambda: "refused the connection" in plane.row(passive)["flow"], 20, "the passive node was dialled")
     before = plane.row(passive)
     for node in (at_rest, passive):
         for query in (f"addresses={node.mac}", f"node_uuid={node.uuid}"):
@@ -433,18 +443,15 @@ def test_a_bad_lookup_is_refused_and_writes_nothing(quiet, bootless, number):
 @pytest.fixture(scope="module")
 def bootless(quiet):
     """A node whose token nobody has asked for yet, and of which everything is written."""
-    made, seen = quiet.node(), []
-
-    def is_at_rest():
-        seen.append(files(quiet))
-        return len(seen) > 12 and all(each == seen[-1] for each in seen[-12:])
-    wait_until(is_at_rest, 30, "the conductor has written what there was to write")
+    made = quiet.node()
+    quiet.wait_rest()
     return made
 
 
 def test_a_bad_heartbeat_leaves_every_byte_of_the_database(quiet):
     plane, called = quiet, quiet.node()
     called.token = plane.token(called)
+    plane.wait_rest()
     before = files(plane)
     for body in ({}, {"callback_url": called.url}, {"callback_url": called.url, "agent_token": "x", "agent_version": "9"},
                  {"callback_url": "http://127.0.0.1:1", "agent_token": called.token, "agent_version": "9"},
