@@ -10,7 +10,6 @@
 #include "errors.h"
 #include "log.h"
 
-#define REQUESTS_PER_TURN 64
 #define REFUSAL_LOG_EVERY SPAN_SECONDS(1)
 
 struct connector {
@@ -27,20 +26,23 @@ struct client {
 	struct loop_watch *watch;
 	const struct network *allowed;
 	unsigned allowed_count;
-	/* An answer that the client has no room for yet; nothing more is read from it meanwhile. */
-	bool stuck;
-	struct connect_reply reply;
-	int made;
+	struct connect_replies replies;
+	bool stuck; /* the client has no room for them yet; nothing more is read from it meanwhile */
 	struct mono refusal_logged;
 	unsigned refused; /* since then */
 };
+
+static void close_made(struct client *c)
+{
+	while (c->replies.fd_count > 0)
+		close(c->replies.fds[--c->replies.fd_count]);
+}
 
 static void client_free(struct client *c)
 {
 	g_queue_unlink(&c->connector->clients, &c->link);
 	loop_watch_free(c->watch);
-	if (c->made >= 0)
-		close(c->made);
+	close_made(c);
 	close(c->fd);
 	g_free(c);
 }
@@ -88,83 +90,67 @@ static int open_connection(const struct endpoint *to, int *ret_error)
 	return -1;
 }
 
-/* Sends c->reply with c->made.  False if the client is gone. */
+/* Sends the replies with their sockets.  False if the client is gone. */
 static bool answer(struct client *c)
 {
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {.space = {0}};
-	struct iovec iov = {.iov_base = &c->reply, .iov_len = sizeof(c->reply)};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (c->made >= 0) {
-		msg.msg_control = control.space;
-		msg.msg_controllen = sizeof(control.space);
-		struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-
-		h->cmsg_level = SOL_SOCKET;
-		h->cmsg_type = SCM_RIGHTS;
-		h->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(h), &c->made, sizeof(c->made));
-	}
-	ssize_t n = sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	bool sent = connect_replies_send(c->fd, &c->replies);
 
 	/* ETOOMANYREFS: the client has many sockets to take out first. */
-	c->stuck = n < 0 && (errno == EAGAIN || errno == ETOOMANYREFS || errno == EINTR);
+	c->stuck = !sent && (errno == EAGAIN || errno == ETOOMANYREFS || errno == EINTR);
 	if (c->stuck)
 		return true;
-	if (c->made >= 0)
-		close(c->made);
-	c->made = -1;
-	return n > 0;
+	close_made(c);
+	return sent;
 }
 
 static void carry_out(struct client *c, const struct connect_request *rq)
 {
 	struct endpoint to;
-	int number = EINVAL;
+	int number = EINVAL, made = -1;
 
-	c->made = -1;
 	if (connect_request_read(rq, &to)) {
 		bool allowed = network_list_allows(c->allowed, c->allowed_count, &to);
 
 		number = EACCES;
 		if (allowed)
-			c->made = open_connection(&to, &number);
+			made = open_connection(&to, &number);
 		else
 			report_refusal(c, &to);
 		/* EACCES is the ranges' word. */
 		if (allowed && number == EACCES)
 			number = EPERM;
 	}
-	c->reply = (struct connect_reply){.id = rq->id, .error = number};
+	c->replies.replies[c->replies.count++] =
+		(struct connect_reply){.id = rq->id, .error = number};
+	if (made >= 0)
+		c->replies.fds[c->replies.fd_count++] = made;
 }
 
-/* False if the client is gone or broke the protocol. */
-static bool serve_one(struct client *c, bool *ret_more)
+/* A packet of requests.  False if the client is gone or broke the protocol. */
+static bool serve(struct client *c)
 {
-	struct connect_request rq;
-	ssize_t n = recv(c->fd, &rq, sizeof(rq), MSG_DONTWAIT | MSG_TRUNC);
+	struct connect_request batch[CONNECT_BATCH];
+	ssize_t n = recv(c->fd, batch, sizeof(batch), MSG_DONTWAIT | MSG_TRUNC);
 
-	*ret_more = n >= 0;
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
-	if (n != sizeof(rq))
+	if (n == 0 || (size_t)n > sizeof(batch) || (size_t)n % sizeof(batch[0]) != 0)
 		return false;
-	carry_out(c, &rq);
+	c->replies.count = 0;
+	for (size_t i = 0; i < (size_t)n / sizeof(batch[0]); i++)
+		carry_out(c, &batch[i]);
 	return answer(c);
 }
 
 static void on_ready(void *arg, bool readable, bool writable)
 {
 	struct client *c = arg;
-	bool good = true, more = readable, was_stuck = c->stuck;
+	bool good = true, was_stuck = c->stuck;
 
 	if (writable && c->stuck)
 		good = answer(c);
-	for (unsigned i = 0; good && more && !c->stuck && i < REQUESTS_PER_TURN; i++)
-		good = serve_one(c, &more);
+	if (good && readable && !c->stuck)
+		good = serve(c);
 	if (!good)
 		client_free(c);
 	else if (c->stuck != was_stuck)
@@ -179,7 +165,6 @@ void connector_serve(struct connector *k, enum role role, int fd)
 	c->link.data = c;
 	c->role = role;
 	c->fd = fd;
-	c->made = -1;
 	if (role == ROLE_DIALER)
 		c->allowed = config_networks(k->config, OPTION_agent_allowed_networks,
 					     &c->allowed_count);

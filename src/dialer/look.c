@@ -56,13 +56,18 @@ static bool follows_command(const struct watch *w)
 
 /* Not GLib's generator: it seeds itself from a file, which the sandbox of this process refuses, and then
  * from system calls that end it. */
+/* Taken in advance: each call of the system costs more than what it gives.  Up to 256 bytes it gives whole. */
 static uint64_t new_chance(void)
 {
-	uint64_t chance;
+	static uint64_t chances[32];
+	static unsigned left;
 
-	if (getrandom(&chance, sizeof(chance), 0) != sizeof(chance))
-		g_error("the system has no random numbers");
-	return chance >> 1;
+	if (left == 0) {
+		if (getrandom(chances, sizeof(chances), 0) != sizeof(chances))
+			g_error("the system has no random numbers");
+		left = G_N_ELEMENTS(chances);
+	}
+	return chances[--left] >> 1;
 }
 
 static void look_again(struct dialer *d, struct watch *w)

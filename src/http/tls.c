@@ -234,9 +234,9 @@ struct tls_client *tls_client_new(void)
 	struct tls_client *c = g_new0(struct tls_client, 1);
 
 	c->provider = tls_provider_new();
-	c->psk = context_set_up(SSL_CTX_new_ex(tls_provider_peek_library(c->provider),
-					       NULL, TLS_client_method()),
-				TLS1_3_VERSION);
+	c->psk = context_set_up(
+		SSL_CTX_new_ex(tls_provider_peek_library(c->provider), NULL, TLS_client_method()),
+		TLS1_3_VERSION);
 	SSL_CTX_set_ciphersuites(c->psk, "TLS_AES_128_GCM_SHA256");
 	/* Short lists of what is never used: each handshake walks them. */
 	SSL_CTX_set_cipher_list(c->psk, "ECDHE-ECDSA-AES128-GCM-SHA256");

@@ -70,6 +70,9 @@ int wire_connected(const struct wire *w)
 	int number = 0;
 	socklen_t length = sizeof(number);
 
+	/* What failed is told as readable, too. */
+	if (!w->readable)
+		return 0;
 	if (getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &number, &length) != 0)
 		return errno;
 	return number;

@@ -8,7 +8,6 @@
 
 #include "errors.h"
 
-#define ASKS_PER_TURN 64
 /* The connector does nothing that blocks: this is a stuck one. */
 #define CONNECTOR_MOST SPAN_SECONDS(10)
 
@@ -16,6 +15,7 @@ struct connect_ask {
 	struct connect_client *client;
 	uint32_t id;
 	struct endpoint to;
+	bool sent;
 	connect_done_fn done; /* NULL: cancelled */
 	void *ctx;
 };
@@ -23,6 +23,7 @@ struct connect_ask {
 struct connect_client {
 	int fd;
 	struct loop_watch *watch;
+	struct loop_task *send;
 	GHashTable *asks; /* id -> ask, sent and unsent */
 	GQueue unsent;    /* of asks */
 	uint32_t last_id;
@@ -78,31 +79,80 @@ bool connect_request_read(const struct connect_request *rq, struct endpoint *ret
 	return true;
 }
 
-/* The length of the packet that came, which is a reply if it is sizeof(*ret_reply), 0 at the end, -1 with errno.
- * A descriptor comes with a reply only; others are closed. */
-static ssize_t receive_reply(int fd, struct connect_reply *ret_reply, int *ret_fd)
+union control {
+	char space[CMSG_SPACE(CONNECT_BATCH * sizeof(int))];
+	struct cmsghdr align;
+};
+
+bool connect_replies_send(int fd, const struct connect_replies *r)
 {
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = {.iov_base = ret_reply, .iov_len = sizeof(*ret_reply)};
-	/* CMSG_SPACE() has room for two: the kernel drops what CMSG_LEN() has no room for. */
+	union control control = {.space = {0}};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)r->replies,
+			    .iov_len = r->count * sizeof(r->replies[0])};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	size_t length = r->fd_count * sizeof(r->fds[0]);
+
+	if (length) {
+		msg.msg_control = control.space;
+		msg.msg_controllen = CMSG_SPACE(length);
+		struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+
+		h->cmsg_level = SOL_SOCKET;
+		h->cmsg_type = SCM_RIGHTS;
+		h->cmsg_len = CMSG_LEN(length);
+		memcpy(CMSG_DATA(h), r->fds, length);
+	}
+	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+static void close_sockets(struct connect_replies *r)
+{
+	for (unsigned i = 0; i < r->fd_count; i++)
+		close(r->fds[i]);
+	r->fd_count = 0;
+}
+
+/* A socket for each reply without an error, and no other. */
+static bool is_consistent(const struct connect_replies *r)
+{
+	unsigned made = 0;
+
+	for (unsigned i = 0; i < r->count; i++)
+		made += r->replies[i].error == 0;
+	return r->count > 0 && made == r->fd_count;
+}
+
+/* 1, 0 if nothing is there, -1 if the connector is gone or does not say what it should: then nothing is kept of
+ * what came. */
+static int receive_replies(int fd, struct connect_replies *ret_replies)
+{
+	union control control;
+	struct iovec iov = {.iov_base = ret_replies->replies,
+			    .iov_len = sizeof(ret_replies->replies)};
+	/* CMSG_SPACE() may have room for one more: the kernel drops what CMSG_LEN() has no room for. */
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = control.space,
-			     .msg_controllen = CMSG_LEN(sizeof(int))};
+			     .msg_controllen = CMSG_LEN(sizeof(ret_replies->fds))};
 	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | MSG_TRUNC);
 	struct cmsghdr *h = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 
-	*ret_fd = -1;
-	if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
-		memcpy(ret_fd, CMSG_DATA(h), sizeof(*ret_fd));
-	if (n != sizeof(*ret_reply) && *ret_fd >= 0) {
-		close(*ret_fd);
-		*ret_fd = -1;
+	ret_replies->count = ret_replies->fd_count = 0;
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -1;
+	if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS) {
+		size_t length = h->cmsg_len - CMSG_LEN(0);
+
+		ret_replies->fd_count = (unsigned)(length / sizeof(ret_replies->fds[0]));
+		memcpy(ret_replies->fds, CMSG_DATA(h), length);
 	}
-	return n;
+	if ((size_t)n <= sizeof(ret_replies->replies) &&
+	    (size_t)n % sizeof(ret_replies->replies[0]) == 0)
+		ret_replies->count = (unsigned)((size_t)n / sizeof(ret_replies->replies[0]));
+	if (!(msg.msg_flags & MSG_CTRUNC) && is_consistent(ret_replies))
+		return 1;
+	close_sockets(ret_replies);
+	return -1;
 }
 
 /* ---- on the loop */
@@ -113,60 +163,67 @@ static void close_client(struct connect_client *c)
 	c->on_closed(c->ctx);
 }
 
-/* False when the connector does not take more now. */
-static bool send_ask(const struct connect_ask *a)
+/* The next requests that wait, in one packet.  False when the connector does not take more now. */
+static bool send_batch(struct connect_client *c)
 {
-	struct connect_request rq;
+	struct connect_request batch[CONNECT_BATCH] = {0};
+	unsigned count = 0;
 
-	connect_request_make(a->id, &a->to, &rq);
-	return send(a->client->fd, &rq, sizeof(rq), MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(rq);
+	for (const GList *i = c->unsent.head; i && count < CONNECT_BATCH; i = i->next) {
+		const struct connect_ask *a = i->data;
+
+		connect_request_make(a->id, &a->to, &batch[count++]);
+	}
+	size_t length = count * sizeof(batch[0]);
+
+	if (send(c->fd, batch, length, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)length)
+		return false;
+	while (count-- > 0)
+		((struct connect_ask *)g_queue_pop_head(&c->unsent))->sent = true;
+	return true;
 }
 
-static void send_unsent(struct connect_client *c)
+static void send_unsent(void *arg)
 {
-	while (!g_queue_is_empty(&c->unsent) && send_ask(g_queue_peek_head(&c->unsent)))
-		g_queue_pop_head(&c->unsent);
+	struct connect_client *c = arg;
+
+	while (!g_queue_is_empty(&c->unsent) && send_batch(c))
+		;
 	loop_watch_set(c->watch, true, !g_queue_is_empty(&c->unsent));
 }
 
-static bool take_reply(struct connect_client *c, const struct connect_reply *r, int fd)
+/* The socket becomes the callee's. */
+static void take_reply(struct connect_client *c, const struct connect_reply *r, int fd)
 {
 	struct connect_ask *a = g_hash_table_lookup(c->asks, GUINT_TO_POINTER(r->id));
+	bool asked = a && a->sent;
+	connect_done_fn done = asked ? a->done : NULL;
+	void *ctx = asked ? a->ctx : NULL;
 
-	if (!a || (r->error == 0) != (fd >= 0)) {
-		if (fd >= 0)
-			close(fd);
-		return a == NULL;
-	}
-	connect_done_fn done = a->done;
-	void *ctx = a->ctx;
-
-	g_hash_table_remove(c->asks, GUINT_TO_POINTER(r->id));
+	if (asked)
+		g_hash_table_remove(c->asks, GUINT_TO_POINTER(r->id));
 	if (done)
 		done(ctx, fd, r->error);
 	else if (fd >= 0)
 		close(fd);
-	return true;
 }
 
 static void on_ready(void *arg, bool readable, bool writable)
 {
 	struct connect_client *c = arg;
-	struct connect_reply r;
-	int fd;
+	struct connect_replies r;
+	unsigned next = 0;
 
 	if (writable)
 		send_unsent(c);
-	for (unsigned i = 0; readable && i < ASKS_PER_TURN; i++) {
-		ssize_t n = receive_reply(c->fd, &r, &fd);
+	if (!readable)
+		return;
+	int got = receive_replies(c->fd, &r);
 
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (n != sizeof(r) || !take_reply(c, &r, fd)) {
-			close_client(c);
-			return;
-		}
-	}
+	for (unsigned i = 0; got > 0 && i < r.count; i++)
+		take_reply(c, &r.replies[i], r.replies[i].error ? -1 : r.fds[next++]);
+	if (got < 0)
+		close_client(c);
 }
 
 struct connect_client *connect_client_new(struct loop *l, int fd, loop_fn on_closed, void *ctx)
@@ -179,6 +236,7 @@ struct connect_client *connect_client_new(struct loop *l, int fd, loop_fn on_clo
 	c->on_closed = on_closed;
 	c->ctx = ctx;
 	c->watch = loop_watch_new(l, fd, on_ready, c);
+	c->send = loop_task_new(l, send_unsent, c);
 	loop_watch_set(c->watch, true, false);
 	return c;
 }
@@ -188,6 +246,7 @@ void connect_client_free(struct connect_client *c)
 	if (!c)
 		return;
 	loop_watch_free(c->watch);
+	loop_task_free(c->send);
 	g_queue_clear(&c->unsent);
 	g_hash_table_unref(c->asks);
 	close(c->fd);
@@ -202,10 +261,8 @@ struct connect_ask *connect_ask(struct connect_client *c, const struct endpoint 
 	*a = (struct connect_ask){
 		.client = c, .id = ++c->last_id, .to = *to, .done = done, .ctx = ctx};
 	g_hash_table_insert(c->asks, GUINT_TO_POINTER(a->id), a);
-	if (g_queue_is_empty(&c->unsent) && send_ask(a))
-		return a;
 	g_queue_push_tail(&c->unsent, a);
-	loop_watch_set(c->watch, true, true);
+	loop_task_ask(c->send);
 	return a;
 }
 
@@ -236,28 +293,29 @@ static bool wait_for(int fd, short events, struct mono until)
 	}
 }
 
-static int ask_and_receive(int fd, const struct endpoint *to, struct connect_reply *ret_reply)
+/* -1 and an errno, 0 if the connector did not answer. */
+static int ask_and_receive(int fd, const struct endpoint *to, int *ret_error)
 {
 	static uint32_t last_id; /* under the lock */
 	struct mono until = mono_add(mono_now(), CONNECTOR_MOST);
 	struct connect_request rq;
-	int got = -1;
+	struct connect_replies r;
 
 	connect_request_make(++last_id, to, &rq);
-	*ret_reply = (struct connect_reply){.error = EPIPE};
+	*ret_error = 0;
 	if (send(fd, &rq, sizeof(rq), MSG_NOSIGNAL) != sizeof(rq))
 		return -1;
 	while (wait_for(fd, POLLIN, until)) {
-		ssize_t n = receive_reply(fd, ret_reply, &got);
+		int got = receive_replies(fd, &r);
 
-		if (n == sizeof(*ret_reply) && ret_reply->id == rq.id)
-			return got;
-		/* The answer to somebody who did not wait for it. */
-		if (got >= 0)
-			close(got);
-		ret_reply->error = EPIPE;
-		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		if (got < 0)
 			return -1;
+		if (got > 0 && r.count == 1 && r.replies[0].id == rq.id) {
+			*ret_error = r.replies[0].error;
+			return r.fd_count ? r.fds[0] : -1;
+		}
+		/* The answer to somebody who did not wait for it. */
+		close_sockets(&r);
 	}
 	return -1;
 }
@@ -281,16 +339,15 @@ bool connect_and_wait(int fd, const struct endpoint *to, struct span wait, int *
 		      GError **error)
 {
 	static GMutex lock;
-	struct connect_reply r;
 	int number = 0;
 	socklen_t length = sizeof(number);
 
 	g_mutex_lock(&lock);
-	int made = ask_and_receive(fd, to, &r);
+	int made = ask_and_receive(fd, to, &number);
 
 	g_mutex_unlock(&lock);
 	if (made < 0)
-		return fail_connect(r.error ? r.error : EPIPE, error);
+		return fail_connect(number ? number : EPIPE, error);
 	if (!wait_for(made, POLLOUT, mono_add(mono_now(), wait)))
 		number = ETIMEDOUT;
 	else if (getsockopt(made, SOL_SOCKET, SO_ERROR, &number, &length) < 0)

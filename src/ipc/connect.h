@@ -4,8 +4,8 @@
  * checks the address against the ranges of the asking role and hands over a TCP socket whose connection is
  * being made.  A worker that was taken over can ask for nothing else.
  *
- * On the wire: a SOCK_SEQPACKET pair, one struct connect_request per packet, answered in order by one struct
- * connect_reply, with the socket (SCM_RIGHTS) if `error` is 0.
+ * On the wire: a SOCK_SEQPACKET pair.  A packet has up to CONNECT_BATCH requests and is answered by one with as
+ * many replies in the same order, and, in that order, with the sockets (SCM_RIGHTS) of those whose `error` is 0.
  */
 #pragma once
 
@@ -15,6 +15,8 @@
 
 #include "identity.h"
 #include "loop.h"
+
+#define CONNECT_BATCH 32
 
 struct connect_request {
 	uint32_t id; /* comes back in the reply */
@@ -29,12 +31,21 @@ struct connect_reply {
 	int32_t error; /* errno; EACCES: the address is outside the ranges */
 };
 
+struct connect_replies {
+	struct connect_reply replies[CONNECT_BATCH];
+	unsigned count;
+	int fds[CONNECT_BATCH];
+	unsigned fd_count;
+};
+
 /* Not blocking, close-on-exec. */
 bool connect_pair(int ret_fds[2], GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void connect_request_make(uint32_t id, const struct endpoint *to,
 			  struct connect_request *ret_request);
 /* False for a request that connect_request_make() does not make. */
 bool connect_request_read(const struct connect_request *rq, struct endpoint *ret_to);
+/* The sockets stay the caller's.  False with errno. */
+bool connect_replies_send(int fd, const struct connect_replies *r);
 
 /* ---- on the loop */
 

@@ -16,6 +16,12 @@ struct loop_timer {
 	void *ctx;
 };
 
+struct loop_task {
+	struct event *event;
+	loop_fn fn;
+	void *ctx;
+};
+
 struct loop_watch {
 	struct event *event;
 	int fd;
@@ -112,6 +118,39 @@ void loop_timer_disarm(struct loop_timer *t)
 }
 
 void loop_timer_free(struct loop_timer *t)
+{
+	if (!t)
+		return;
+	event_free(t->event);
+	g_free(t);
+}
+
+static void on_task(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop_task *t = arg;
+
+	(void)fd;
+	(void)what;
+	t->fn(t->ctx);
+}
+
+struct loop_task *loop_task_new(struct loop *l, loop_fn fn, void *ctx)
+{
+	struct loop_task *t = g_new0(struct loop_task, 1);
+
+	t->fn = fn;
+	t->ctx = ctx;
+	t->event = event_new(l->base, -1, 0, on_task, t);
+	return t;
+}
+
+void loop_task_ask(struct loop_task *t)
+{
+	/* It goes behind what is already waiting for its turn. */
+	event_active(t->event, EV_TIMEOUT, 0);
+}
+
+void loop_task_free(struct loop_task *t)
 {
 	if (!t)
 		return;

@@ -9,6 +9,7 @@
 struct event_base;
 struct loop;
 struct loop_timer;
+struct loop_task;
 struct loop_watch;
 struct loop_signal;
 
@@ -23,7 +24,6 @@ void loop_stop(struct loop *l);
 /* Handles what is ready now, or waits for one event if `wait`; for tests and programs with work
  * of their own. */
 void loop_turn(struct loop *l, bool wait);
-/* Sampled once per turn. */
 struct mono loop_now(const struct loop *l);
 /* For the wrappers in http/ only. */
 struct event_base *loop_peek_event_base(struct loop *l);
@@ -33,6 +33,11 @@ struct loop_timer *loop_timer_new(struct loop *l, loop_fn fn, void *ctx);
 void loop_timer_arm(struct loop_timer *t, struct span after);
 void loop_timer_disarm(struct loop_timer *t);
 void loop_timer_free(struct loop_timer *t); /* NULL is fine; safe inside its own callback */
+
+/* What is to be done once at the end of the turn, before the loop waits again, however often it was asked for. */
+struct loop_task *loop_task_new(struct loop *l, loop_fn fn, void *ctx);
+void loop_task_ask(struct loop_task *t);
+void loop_task_free(struct loop_task *t); /* NULL is fine */
 
 /* Watches a descriptor, level triggered, until freed.  The descriptor stays the caller's. */
 struct loop_watch *loop_watch_new(struct loop *l, int fd, loop_fd_fn fn, void *ctx);

@@ -89,33 +89,36 @@ static void check_made(const struct config *conf, enum role role, int made)
 	g_assert_true(network_list_allows(list, count, &to));
 }
 
-/* The answer to a request of the right length.  False when there is none. */
-static bool take_answer(const struct config *conf, enum role role, int fd)
+/* The answers to a packet of requests, and a socket for each that is not an error. */
+static void take_answers(const struct config *conf, enum role role, int fd)
 {
 	union {
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE(CONNECT_BATCH * sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct connect_reply r;
-	struct iovec iov = {.iov_base = &r, .iov_len = sizeof(r)};
+	struct connect_replies r = {.count = 0};
+	struct iovec iov = {.iov_base = r.replies, .iov_len = sizeof(r.replies)};
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = control.space,
-			     .msg_controllen = CMSG_LEN(sizeof(int))};
-	int made = -1;
+			     .msg_controllen = sizeof(control.space)};
+	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 
-	if (recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != sizeof(r))
-		return false;
-	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-
-	if (h)
-		memcpy(&made, CMSG_DATA(h), sizeof(made));
-	g_assert_cmpint(made >= 0, ==, r.error == 0);
-	if (made >= 0) {
-		check_made(conf, role, made);
-		close(made);
+	if (n <= 0)
+		return;
+	g_assert_cmpuint((size_t)n % sizeof(r.replies[0]), ==, 0);
+	if (h) {
+		r.fd_count = (unsigned)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(r.fds, CMSG_DATA(h), r.fd_count * sizeof(int));
 	}
-	return true;
+	for (unsigned i = 0; i < (size_t)n / sizeof(r.replies[0]); i++)
+		r.count += r.replies[i].error == 0;
+	g_assert_cmpuint(r.count, ==, r.fd_count);
+	for (unsigned i = 0; i < r.fd_count; i++) {
+		check_made(conf, role, r.fds[i]);
+		close(r.fds[i]);
+	}
 }
 
 static void ask_connector(struct packets *p, const struct config *conf, enum role role)
@@ -128,7 +131,7 @@ static void ask_connector(struct packets *p, const struct config *conf, enum rol
 	connector_serve(k, role, fds[0]);
 	while (send_packet(p, fds[1])) {
 		loop_turn(l, false);
-		take_answer(conf, role, fds[1]);
+		take_answers(conf, role, fds[1]);
 	}
 	connector_free(k);
 	loop_free(l);

@@ -130,21 +130,30 @@ static void test_ranges(void)
 	tear_down(&s);
 }
 
+/* More than one packet holds, and some of them are cancelled: before and after they were sent. */
 static void test_many(void)
 {
 	struct scene s;
-	struct connect_ask *cancelled;
+	struct connect_ask *cancelled[50];
 	unsigned most = 1000;
 
 	set_up(&s, ROLE_DIALER);
 	for (unsigned i = 0; i < most; i++) {
 		connect_ask(s.client, &s.at, on_done, &s);
-		cancelled = connect_ask(s.client, &s.at, on_done, &s);
-		connect_ask_cancel(cancelled);
+		connect_ask_cancel(connect_ask(s.client, &s.at, on_done, &s));
 	}
 	turn_until(&s, &s.answers, most);
 	g_assert_cmpuint(s.answers, ==, most);
 	g_assert_cmpint(s.number, ==, 0);
+
+	/* A turn in which nothing is answered yet sends them. */
+	connector_free(s.connector);
+	for (unsigned i = 0; i < G_N_ELEMENTS(cancelled); i++)
+		cancelled[i] = connect_ask(s.client, &s.at, on_done, &s);
+	loop_turn(s.l, false);
+	for (unsigned i = 0; i < G_N_ELEMENTS(cancelled); i++)
+		connect_ask_cancel(cancelled[i]);
+	s.connector = connector_new(s.l, s.config);
 	close(s.fd);
 	tear_down(&s);
 }
@@ -174,9 +183,12 @@ static void test_garbage(void)
 	struct connect_request rq;
 	struct endpoint e = address("127.7.0.1", 9), out;
 	uint8_t long_one[sizeof(rq) + 1] = {0};
+	struct connect_request many[CONNECT_BATCH + 1] = {{.id = 1}};
 
 	g_assert_true(hangs_up("x", 1));
 	g_assert_true(hangs_up(long_one, sizeof(long_one)));
+	g_assert_true(hangs_up(many, sizeof(many)));
+	g_assert_false(hangs_up(many, sizeof(many) - sizeof(many[0])));
 	connect_request_make(1, &e, &rq);
 	g_assert_true(connect_request_read(&rq, &out));
 	g_assert_cmpuint(endpoint_port(&out), ==, 9);
@@ -198,44 +210,44 @@ static void test_garbage(void)
 	g_assert_false(connect_request_read(&rq, &out));
 }
 
-/* How many descriptors the worker holds after an answer of `length` bytes that came with `sent` of them. */
-static unsigned kept_after(size_t length, unsigned sent)
+/* How many descriptors more a worker that asked twice has after a packet of `length` bytes, with replies to both of
+ * which the second one may be an error, and with `sent` sockets. */
+static unsigned kept_after(size_t length, bool second_failed, unsigned sent)
 {
-	struct {
-		struct connect_reply reply;
-		char more[4];
-	} bytes = {.reply = {.id = 1}};
-	const int given[3] = {0, 0, 0};
+	struct connect_reply replies[CONNECT_BATCH + 1] = {{.id = 1}, {.id = 2}};
+	int given[CONNECT_BATCH + 1] = {0};
 	union {
 		char space[CMSG_SPACE(sizeof(given))];
 		struct cmsghdr align;
 	} control = {.space = {0}};
-	struct iovec iov = {.iov_base = &bytes, .iov_len = length};
+	struct iovec iov = {.iov_base = replies, .iov_len = length};
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
-			     .msg_control = control.space,
-			     .msg_controllen = CMSG_SPACE(sent * sizeof(int))};
-	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+			     .msg_control = sent ? control.space : NULL,
+			     .msg_controllen = sent ? CMSG_SPACE(sent * sizeof(int)) : 0};
 	struct scene s = {.l = loop_new(), .fd = -1};
 	struct endpoint to = address("127.7.0.1", 9);
 	unsigned kept = 0;
 	int fds[2];
 
+	replies[1].error = second_failed ? ECONNREFUSED : 0;
 	g_assert_true(connect_pair(fds, NULL));
 	s.client = connect_client_new(s.l, fds[0], on_closed, &s);
 	connect_ask(s.client, &to, on_done, &s);
-	*h = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
-			      .cmsg_type = SCM_RIGHTS,
-			      .cmsg_len = CMSG_LEN(sent * sizeof(int))};
-	memcpy(CMSG_DATA(h), given, sent * sizeof(int));
-	for (int fd = 0; fd < 64; fd++)
+	connect_ask(s.client, &to, on_done, &s);
+	loop_turn(s.l, false);
+	if (sent)
+		*CMSG_FIRSTHDR(&msg) = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
+							.cmsg_type = SCM_RIGHTS,
+							.cmsg_len = CMSG_LEN(sent * sizeof(int))};
+	memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), given, sent * sizeof(int));
+	for (int fd = 0; fd < 128; fd++)
 		kept -= fcntl(fd, F_GETFD) >= 0;
 	g_assert_cmpint((int)sendmsg(fds[1], &msg, MSG_NOSIGNAL), ==, (int)length);
-	turn_until(&s, &s.answers, 1);
-	for (int fd = 0; fd < 64; fd++)
+	turn_until(&s, &s.answers, 2);
+	for (int fd = 0; fd < 128; fd++)
 		kept += fcntl(fd, F_GETFD) >= 0;
-	g_assert_cmpuint(s.answers, ==, length == sizeof(bytes.reply));
-	g_assert_true(s.closed || s.answers);
+	g_assert_true(s.closed != (s.answers == 2));
 	if (s.fd >= 0)
 		close(s.fd);
 	connect_client_free(s.client);
@@ -244,16 +256,57 @@ static unsigned kept_after(size_t length, unsigned sent)
 	return kept;
 }
 
+/* on_done() keeps the last socket. */
 static void test_answers(void)
 {
-	size_t whole = sizeof(struct connect_reply);
+	size_t whole = 2 * sizeof(struct connect_reply);
 
-	g_assert_cmpuint(kept_after(whole, 1), ==, 1);
-	g_assert_cmpuint(kept_after(whole, 2), ==, 1);
-	g_assert_cmpuint(kept_after(whole, 3), ==, 1);
-	g_assert_cmpuint(kept_after(whole - 1, 1), ==, 0);
-	g_assert_cmpuint(kept_after(whole + 1, 1), ==, 0);
-	g_assert_cmpuint(kept_after(0, 1), ==, 0);
+	g_assert_cmpuint(kept_after(whole, false, 2), ==, 1);
+	g_assert_cmpuint(kept_after(whole, true, 1), ==, 0);
+	g_assert_cmpuint(kept_after(whole, false, 0), ==, 0);
+	g_assert_cmpuint(kept_after(whole, false, 1), ==, 0);
+	g_assert_cmpuint(kept_after(whole, false, 3), ==, 0);
+	g_assert_cmpuint(kept_after(whole, true, 2), ==, 0);
+	g_assert_cmpuint(kept_after(whole, false, CONNECT_BATCH + 1), ==, 0);
+	g_assert_cmpuint(kept_after(whole - 1, false, 2), ==, 0);
+	g_assert_cmpuint(kept_after(whole + 1, false, 2), ==, 0);
+	g_assert_cmpuint(kept_after((CONNECT_BATCH + 1) * sizeof(struct connect_reply), false, 2),
+			 ==, 0);
+	g_assert_cmpuint(kept_after(0, false, 2), ==, 0);
+}
+
+static void ask_for_one(void *ctx)
+{
+	struct scene *s = ctx;
+
+	connect_ask(s->client, &s->at, on_done, s);
+}
+
+/* The connector answers before it was asked, and again afterwards. */
+static void test_early_answer(void)
+{
+	struct connect_replies early = {.replies = {{.id = 1, .error = ECONNREFUSED}}, .count = 1};
+	struct scene s = {.l = loop_new(), .fd = -1, .at = address("127.7.0.1", 9)};
+	struct loop_task *asks = loop_task_new(s.l, ask_for_one, &s);
+	int fds[2];
+
+	g_assert_true(connect_pair(fds, NULL));
+	s.client = connect_client_new(s.l, fds[0], on_closed, &s);
+	g_assert_true(connect_replies_send(fds[1], &early));
+	/* Ahead of the answer in this turn; what it asks is sent at the end of the turn. */
+	loop_task_ask(asks);
+	loop_turn(s.l, false);
+	g_assert_cmpuint(s.answers, ==, 0);
+	g_assert_true(connect_replies_send(fds[1], &early));
+	turn_until(&s, &s.answers, 1);
+	g_assert_true(connect_replies_send(fds[1], &early));
+	loop_turn(s.l, false);
+	g_assert_cmpuint(s.answers, ==, 1);
+	g_assert_false(s.closed);
+	loop_task_free(asks);
+	connect_client_free(s.client);
+	loop_free(s.l);
+	close(fds[1]);
 }
 
 static void *serve(void *arg)
@@ -309,8 +362,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/connector/each role has its own ranges and nothing else", test_ranges);
 	g_test_add_func("/connector/a thousand at a time, with as many cancelled", test_many);
 	g_test_add_func("/connector/what is not a request ends the connection", test_garbage);
-	g_test_add_func("/connector/an answer leaves one socket at most with the worker",
+	g_test_add_func("/connector/an answer leaves the sockets that were asked for",
 			test_answers);
+	g_test_add_func("/connector/an answer to nothing is ignored", test_early_answer);
 	g_test_add_func("/connector/a thread can wait for a connection", test_waiting);
 	return g_test_run();
 }

@@ -92,10 +92,50 @@ static void test_watch(void)
 	close(ends[1]);
 }
 
+struct errand {
+	struct loop_task *task;
+	unsigned runs, wanted;
+};
+
+static void on_task(void *ctx)
+{
+	struct errand *e = ctx;
+
+	if (++e->runs < e->wanted)
+		loop_task_ask(e->task);
+}
+
+static void test_task(void)
+{
+	g_autoptr(loop) l = loop_new();
+	struct errand e = {.wanted = 1};
+
+	e.task = loop_task_new(l, on_task, &e);
+	loop_turn(l, false);
+	g_assert_cmpuint(e.runs, ==, 0);
+	loop_task_ask(e.task);
+	loop_task_ask(e.task);
+	g_assert_cmpuint(e.runs, ==, 0);
+	loop_turn(l, true);
+	g_assert_cmpuint(e.runs, ==, 1);
+	loop_turn(l, false);
+	g_assert_cmpuint(e.runs, ==, 1);
+	/* What it asks for itself is done as well. */
+	e.wanted = 3;
+	loop_task_ask(e.task);
+	loop_turn(l, true);
+	g_assert_cmpuint(e.runs, ==, 3);
+	loop_task_ask(e.task);
+	loop_task_free(e.task);
+	loop_turn(l, false);
+	g_assert_cmpuint(e.runs, ==, 3);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/loop/a signal that is held is told to who listens later", test_held);
 	g_test_add_func("/loop/a watch that is set again is what it was set to last", test_watch);
+	g_test_add_func("/loop/a task that is asked for twice is done once", test_task);
 	return g_test_run();
 }
