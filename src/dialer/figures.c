@@ -12,6 +12,7 @@ static const struct {
 } outcomes[] = {
 #define TO(field) offsetof(struct dialer_metrics, field)
 	{INOX_ERROR_LIMIT, ANY, ANY, TO(polls_limit)},
+	{INOX_ERROR_BUSY, ANY, ANY, TO(polls_no_room)},
 	{INOX_ERROR_TIMEOUT, ANY, true, TO(polls_late_answer)},
 	{INOX_ERROR_TIMEOUT, MILESTONE_PORT, false, TO(polls_late_secure)},
 	{INOX_ERROR_TIMEOUT, ANY, false, TO(polls_late_connect)},
@@ -61,6 +62,7 @@ void figures_send(void *ctx)
 	d->metrics.watched_working = d->watched[WATCH_WORKING];
 	d->metrics.watched_idle = d->watched[WATCH_IDLE];
 	d->metrics.backlog = channel_queued_bytes(d->channel);
+	d->metrics.large_answers = http_client_large(d->client);
 	slots_fill(d->slots, &d->metrics);
 	g_autofree char *text = dialer_metrics_encode(&d->metrics);
 

@@ -26,7 +26,11 @@
 #define DEFAULT_TOTAL      SPAN_SECONDS(120)
 #define INTERIM_MAX        4 /* "100 Continue" and the like in front of the answer */
 #define FINGERPRINT_TEXT   65
-#define INTRODUCTION       "/v1/commands/?wait=true"
+/* Each transfer may hold this much of its answer.  What is above comes out of a common store, so that thousands of
+ * owned agents that begin large answers and never end them cannot fill the memory. */
+#define ANSWER_USUAL (16 * 1024)
+#define LARGE_MOST   (256 * 1024 * 1024)
+#define INTRODUCTION "/v1/commands/?wait=true"
 
 enum stage { STAGE_CONNECT, STAGE_HANDSHAKE, STAGE_ASK, STAGE_HEAD, STAGE_BODY };
 
@@ -35,6 +39,7 @@ struct http_client {
 	struct tls_client *tls;
 	struct http_opener opener; /* .open NULL: this process itself */
 	GQueue transfers;          /* of struct http_transfer */
+	size_t large, large_most;  /* bytes of answers above the usual */
 };
 
 struct http_transfer {
@@ -67,12 +72,14 @@ struct http_transfer {
 	struct evbuffer *input;
 	struct http_head head;
 	struct http_body body;
+	size_t large;  /* its part of the client's */
 	GError *early; /* a failure inside http_client_start() */
 };
 
 static void transfer_free(struct http_transfer *t)
 {
 	g_queue_unlink(&t->client->transfers, &t->link);
+	t->client->large -= t->large;
 	loop_timer_free(t->timer);
 	if (t->ask)
 		t->client->opener.cancel(t->ask);
@@ -218,6 +225,18 @@ static void reject(struct http_transfer *t, const GError *reason)
 	fail(t, (enum inox_error)reason->code, sentence);
 }
 
+/* False if there is no room for what is held of this answer. */
+static bool count_held(struct http_transfer *t)
+{
+	struct http_client *c = t->client;
+	size_t held = evbuffer_get_length(t->input) + (t->body.bytes ? t->body.bytes->len : 0);
+	size_t large = held > ANSWER_USUAL ? held - ANSWER_USUAL : 0;
+
+	c->large += large - t->large;
+	t->large = large;
+	return large == 0 || c->large <= c->large_most;
+}
+
 /* Looks at what came; false when the transfer is over. */
 static bool take_input(struct http_transfer *t)
 {
@@ -238,9 +257,12 @@ static bool take_input(struct http_transfer *t)
 		return true;
 	enum http_progress p = http_body_read(&t->body, t->input, &error);
 
-	if (p == HTTP_MORE)
+	if (p == HTTP_MORE && count_held(t))
 		return true;
-	if (p == HTTP_BROKEN)
+	if (p == HTTP_MORE)
+		fail(t, INOX_ERROR_BUSY,
+		     "was not heard to the end: too many large answers come at the same time");
+	else if (p == HTTP_BROKEN)
 		reject(t, error);
 	else
 		finish(t, NULL);
@@ -542,8 +564,19 @@ struct http_client *http_client_new(struct loop *l)
 	signal(SIGPIPE, SIG_IGN); /* an agent that goes away is an error of a write, not a death */
 	c->l = l;
 	c->tls = tls_client_new();
+	c->large_most = LARGE_MOST;
 	g_queue_init(&c->transfers);
 	return c;
+}
+
+void http_client_hold_large(struct http_client *c, size_t most)
+{
+	c->large_most = most;
+}
+
+size_t http_client_large(const struct http_client *c)
+{
+	return c->large;
 }
 
 void http_client_open_with(struct http_client *c, const struct http_opener *opener)

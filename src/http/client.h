@@ -39,7 +39,7 @@ struct http_outcome {
 	uint64_t bytes_in, bytes_out; /* on the wire */
 	struct span handshake;        /* of TLS; 0 if there was none */
 	const GError *
-		error; /* NULL if an HTTP answer arrived whole; codes UNAVAILABLE, TIMEOUT, PEER, LIMIT */
+		error; /* NULL if an HTTP answer arrived whole; codes UNAVAILABLE, TIMEOUT, PEER, LIMIT, BUSY */
 };
 
 typedef void (*http_done_fn)(void *ctx, const struct http_outcome *outcome);
@@ -58,7 +58,11 @@ struct http_opener {
 struct http_client *http_client_new(struct loop *l);
 /* From now on connections come from there; without it they are opened by this process. */
 void http_client_open_with(struct http_client *c, const struct http_opener *opener);
-void http_client_free(struct http_client *c); /* cancels what runs, without calling back */
+/* Bytes of all answers together, above the first 16 KiB of each, that are held at a time; default 256 MiB.  An
+ * answer for which there is no room is given up: BUSY. */
+void http_client_hold_large(struct http_client *c, size_t most);
+size_t http_client_large(const struct http_client *c); /* held now */
+void http_client_free(struct http_client *c);          /* cancels what runs, without calling back */
 /* Copies what it needs of the call.  `done` is called exactly once, never from inside this function. */
 struct http_transfer *http_client_start(struct http_client *c, const struct http_call *call,
 					http_done_fn done, void *ctx);

@@ -255,6 +255,111 @@ static void test_client_large_answers(void)
 	answer_clear(&a);
 }
 
+/* ---- large answers at the same time */
+
+#define LARGE 100000
+#define ROOM  130000
+
+/* Who answers, and what the client made of it. */
+struct talk {
+	int fd;
+	struct http_transfer *transfer;
+	bool done;
+	int code; /* -1: no error */
+};
+
+static void on_talk_done(void *ctx, const struct http_outcome *o)
+{
+	struct talk *t = ctx;
+
+	t->done = true;
+	t->code = o->error ? o->error->code : -1;
+}
+
+/* The client asks, and gets the beginning of an answer of LARGE bytes. */
+static void talk_begin(struct rack *r, struct http_client *c, int listening, struct talk *t)
+{
+	struct http_call call = rack_call(r);
+
+	call.to = dial_local(listening);
+	call.reply_limit = LARGE;
+	t->transfer = http_client_start(c, &call, on_talk_done, t);
+	t->fd = accept(listening, NULL, NULL);
+	g_assert_cmpint(t->fd, >=, 0);
+	g_autofree char *head =
+		g_strdup_printf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", LARGE);
+
+	rack_say(t->fd, head, strlen(head));
+}
+
+static void talk_on(struct talk *t, size_t length)
+{
+	g_autofree char *bytes = g_strnfill(length, 'x');
+
+	rack_say(t->fd, bytes, length);
+}
+
+static void turn_until_large(struct rack *r, struct http_client *c, size_t least)
+{
+	while (http_client_large(c) < least)
+		loop_turn(r->l, true);
+}
+
+static void turn_until_done(struct rack *r, struct talk *t)
+{
+	while (!t->done)
+		loop_turn(r->l, true);
+	close(t->fd);
+}
+
+static void on_patience(void *ctx)
+{
+	(void)ctx;
+	g_error("nothing happened for a long time");
+}
+
+static void test_client_many_large_answers(void)
+{
+	struct rack *r = rack_new(&rack_plain);
+	struct loop_timer *patience = loop_timer_new(r->l, on_patience, NULL);
+	struct http_client *c = http_client_new(r->l);
+	int listening = rack_listen(&r->at);
+	struct talk talks[5] = {{0}};
+
+	loop_timer_arm(patience, SPAN_SECONDS(30));
+	http_client_hold_large(c, ROOM);
+	for (unsigned i = 0; i < G_N_ELEMENTS(talks); i++)
+		talk_begin(r, c, listening, &talks[i]);
+	talk_on(&talks[0], 60000);
+	turn_until_large(r, c, 40000);
+	talk_on(&talks[1], 60000);
+	turn_until_large(r, c, 80000);
+	/* There is no room for a third one, but for all that are not large. */
+	talk_on(&talks[2], 60000);
+	turn_until_done(r, &talks[2]);
+	g_assert_cmpint(talks[2].code, ==, INOX_ERROR_BUSY);
+	g_assert_cmpuint(http_client_large(c), <=, ROOM);
+	talk_on(&talks[3], 1000);
+	talk_on(&talks[1], LARGE - 60000);
+	turn_until_done(r, &talks[1]);
+	g_assert_cmpint(talks[1].code, ==, -1);
+	g_assert_false(talks[3].done);
+	/* The room that a cancelled one had is the next one's. */
+	http_transfer_cancel(talks[0].transfer);
+	close(talks[0].fd);
+	talk_on(&talks[3], LARGE - 1000);
+	turn_until_done(r, &talks[3]);
+	talk_on(&talks[4], LARGE);
+	turn_until_done(r, &talks[4]);
+	g_assert_cmpint(talks[3].code, ==, -1);
+	g_assert_cmpint(talks[4].code, ==, -1);
+	g_assert_cmpuint(http_client_large(c), ==, 0);
+	loop_timer_free(patience);
+	close(listening);
+	http_client_free(c);
+	rack_free(r);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -267,6 +372,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/http/client/a cancelled transfer is silent", test_client_cancel);
 	g_test_add_func("/http/client/answers are understood or refused", test_client_answers);
 	g_test_add_func("/http/client/answers over a limit are refused", test_client_large_answers);
+	g_test_add_func("/http/client/large answers share what memory they may take",
+			test_client_many_large_answers);
 	g_test_add_func("/http/client/only addresses of machines inside the ranges are dialled",
 			test_dial_address);
 	return g_test_run();
