@@ -159,6 +159,7 @@ void node_act(struct conductor *c, struct run *run, const struct node *n)
 	}
 	run->in_motion = a.f.phase != PHASE_NONE;
 	run->acted_at = loop_now(c->loop);
+	run->acted_revision = n->revision;
 	if (!run->in_motion) {
 		node_unwatch(c, run);
 		if (run->timer)

@@ -17,9 +17,10 @@
 #define CHANNEL_MOST (4u * 1024 * 1024)
 #define ROOM_LOOK    SPAN_MS(20)
 #define LOCKED_PAUSE SPAN_MS(20)
-/* A node that moves is looked at in each n-th sweep only: reading thousands of rows that wait for
- * something costs more than it finds. */
+/* A node that moves and that nobody has changed is looked at in each n-th sweep only, and so many of them a second:
+ * reading thousands of rows that wait for something costs more than it finds. */
 #define SWEEPS_PER_LOOK 5
+#define SWEPT_MOST      500
 
 static void run_free(gpointer data)
 {
@@ -334,19 +335,52 @@ static void on_closed(void *ctx, const GError *error)
 	close_worker(ctx, error);
 }
 
-/* `unless_within`: nodes in motion that were acted on within this time are left alone. */
-static bool look_at_all(struct conductor *c, struct span unless_within, GError **error)
+struct span conductor_sweep_pause(unsigned moving, struct span interval)
 {
-	g_autoptr(GPtrArray) list = store_nodes_in_motion(c->store, error);
+	return (struct span){
+		MAX(interval.us * SWEEPS_PER_LOOK, SPAN_SECONDS(1).us * moving / SWEPT_MOST)};
+}
+
+static bool is_asking(const struct run *run)
+{
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		if (run->requests[i])
+			return true;
+	return false;
+}
+
+/* Whether the sweep finds something to do: the row was changed, or it may be time to do something again. */
+static bool is_worth_a_look(const struct run *run, int64_t revision, struct span usual,
+			    struct span pause, struct mono now)
+{
+	return !run || !run->in_motion || run->acted_revision != revision ||
+	       mono_reached(mono_add(run->acted_at, is_asking(run) ? usual : pause), now);
+}
+
+static bool sweep(struct conductor *c, struct span interval, GError **error)
+{
+	g_autoptr(GArray) list = store_nodes_in_motion(c->store, error);
 	struct mono now = loop_now(c->loop);
+	struct span usual = conductor_sweep_pause(0, interval);
+	struct span pause = conductor_sweep_pause(list ? list->len : 0, interval);
 
 	for (guint i = 0; list && i < list->len; i++) {
-		const struct run *run = g_hash_table_lookup(c->runs, list->pdata[i]);
+		const struct moving_node *m = &g_array_index(list, struct moving_node, i);
 
-		if (!run || !run->in_motion ||
-		    mono_reached(mono_add(run->acted_at, unless_within), now))
-			conductor_look(c, list->pdata[i]);
+		if (is_worth_a_look(g_hash_table_lookup(c->runs, m->uuid.s), m->revision, usual,
+				    pause, now))
+			conductor_look(c, m->uuid.s);
 	}
+	return list;
+}
+
+/* All that move; after a start, and for a worker that is new. */
+static bool look_at_all(struct conductor *c, GError **error)
+{
+	g_autoptr(GArray) list = store_nodes_in_motion(c->store, error);
+
+	for (guint i = 0; list && i < list->len; i++)
+		conductor_look(c, g_array_index(list, struct moving_node, i).uuid.s);
 	return list;
 }
 
@@ -358,7 +392,7 @@ static void attach(struct conductor *c, struct link *l, int channel_fd)
 		close_worker(l, NULL);
 	l->channel = channel_new(c->loop, channel_fd, on_message, on_closed, l);
 	channel_hold(l->channel, c->holds);
-	if (!look_at_all(c, SPAN_SECONDS(0), &error))
+	if (!look_at_all(c, &error))
 		log_error(NULL, "nodes in motion cannot be read", F_ERR(error));
 	if (l->role == ROLE_BMC)
 		sync_next(c);
@@ -405,7 +439,7 @@ static void on_sweep(void *ctx)
 	struct span interval = config_span(c->config, OPTION_conductor_sweep_interval);
 	g_autoptr(GError) error = NULL;
 
-	if (!look_at_all(c, (struct span){interval.us * SWEEPS_PER_LOOK}, &error))
+	if (!sweep(c, interval, &error))
 		log_error(NULL, "nodes in motion cannot be read", F_ERR(error));
 	loop_timer_arm(c->sweep_timer, interval);
 }
@@ -466,7 +500,7 @@ struct conductor *conductor_new(struct loop *l, const struct config *conf, struc
 					"[agent]kernel_append_params", error);
 
 	c->clean_priorities = config_clean_priorities(conf, error);
-	if (!c->clean_priorities || !arguments || !look_at_all(c, SPAN_SECONDS(0), error))
+	if (!c->clean_priorities || !arguments || !look_at_all(c, error))
 		return NULL;
 	for (unsigned i = 0; i < c->dialer_count; i++)
 		figures_drop(c, i);

@@ -7,6 +7,7 @@
 #include "flow.h"
 #include "flow_record.h"
 #include "limit.h"
+#include "ration.h"
 
 /* A request under way at a worker. */
 struct request {
@@ -36,6 +37,7 @@ struct run {
 	unsigned waits; /* bits of roles: for room in the channel to that worker */
 	bool in_motion; /* when it was acted on last, at acted_at */
 	struct mono acted_at;
+	int64_t acted_revision;
 };
 
 /* Something to look at, in the order it came. */
@@ -80,6 +82,7 @@ struct conductor {
 	struct mono started;
 	GHashTable *runs;     /* UUID text to struct run */
 	GHashTable *requests; /* id to struct request */
+	struct ration progress;
 	uint64_t next_request;
 	GQueue items;
 	unsigned messages;    /* among the items */
@@ -93,6 +96,9 @@ struct conductor {
 };
 
 /* conductor.c */
+/* How long a node that moves is left alone by the sweep, if nobody changes its row, when `moving` of them do.  The
+ * sweep comes every `interval`. */
+struct span conductor_sweep_pause(unsigned moving, struct span interval);
 struct run *conductor_run(struct conductor *c, const char *uuid);
 /* Takes the fields of the item. */
 void conductor_post(struct conductor *c, const struct item *item);

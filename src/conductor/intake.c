@@ -21,6 +21,8 @@
 
 #define BATCH_MOST     256
 #define PROGRESS_EVERY SPAN_SECONDS(2)
+/* Of all nodes together: when very many work, news of what has ended comes before how far the others are. */
+#define PROGRESS_MOST 250 /* a second */
 
 /* A node of the batch. */
 struct subject {
@@ -367,12 +369,15 @@ static bool is_noise(struct conductor *c, const struct item *item)
 	if (item->kind != ITEM_MESSAGE || item->message.type != MESSAGE_agent_command ||
 	    m->status != COMMAND_RUNNING)
 		return false;
-	struct run *run = conductor_run(c, item->node.s);
+	const struct run *run = g_hash_table_lookup(c->runs, item->node.s);
 	struct mono now = loop_now(c->loop);
 
-	if (run->progress_at.us && !mono_reached(mono_add(run->progress_at, PROGRESS_EVERY), now))
+	if (run && run->progress_at.us &&
+	    !mono_reached(mono_add(run->progress_at, PROGRESS_EVERY), now))
 		return true;
-	run->progress_at = now;
+	if (!ration_take(&c->progress, PROGRESS_MOST, now))
+		return true;
+	conductor_run(c, item->node.s)->progress_at = now;
 	return false;
 }
 

@@ -167,14 +167,27 @@ static bool collect_text(const struct db_row *row, void *user, GError **error)
 	return true;
 }
 
-GPtrArray *store_nodes_in_motion(struct store *s, GError **error)
+static bool collect_moving(const struct db_row *row, void *user, GError **error)
 {
-	g_autoptr(GPtrArray) uuids = g_ptr_array_new_with_free_func(g_free);
+	struct attr_value value = db_row_value(row, 0);
+	g_autofree char *text =
+		value.type == ATTR_VALUE_TEXT ? g_strndup(value.text, value.length) : g_strdup("");
+	struct moving_node m = {.revision = db_row_value(row, 1).integer};
 
-	if (!db_query(s->db, "SELECT uuid FROM nodes WHERE flow <> '{}' ORDER BY id", NULL, 0,
-		      collect_text, uuids, error))
+	if (!uuid_parse(text, &m.uuid, error))
+		return false;
+	g_array_append_val((GArray *)user, m);
+	return true;
+}
+
+GArray *store_nodes_in_motion(struct store *s, GError **error)
+{
+	g_autoptr(GArray) nodes = g_array_new(FALSE, FALSE, sizeof(struct moving_node));
+
+	if (!db_query(s->db, "SELECT uuid, revision FROM nodes WHERE flow <> '{}' ORDER BY id",
+		      NULL, 0, collect_moving, nodes, error))
 		return NULL;
-	return g_steal_pointer(&uuids);
+	return g_steal_pointer(&nodes);
 }
 
 static bool collect_count(const struct db_row *row, void *user, GError **error)

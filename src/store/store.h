@@ -65,8 +65,13 @@ struct store_query {
 
 /* Elements are struct node *, owned by the array.  NOT_FOUND if the marker is unknown. */
 GPtrArray *store_node_list(struct store *s, const struct store_query *q, GError **error);
-/* UUIDs (char *) of the nodes whose flow is not {}; the conductor's sweep and restart. */
-GPtrArray *store_nodes_in_motion(struct store *s, GError **error);
+struct moving_node {
+	struct uuid uuid;
+	int64_t revision;
+};
+
+/* The nodes (struct moving_node) whose flow is not {}; the conductor's sweep and restart. */
+GArray *store_nodes_in_motion(struct store *s, GError **error);
 /* Number of nodes per value of a text or enum attribute: char * -> GUINT; "" for those without one. */
 GHashTable *store_node_counts(struct store *s, unsigned attr, GError **error);
 /* True if no other node has the address; else CONFLICT names the node that has it. */

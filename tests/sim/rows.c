@@ -230,14 +230,20 @@ GPtrArray *store_node_list(struct store *s, const struct store_query *q, GError 
 	return list;
 }
 
-GPtrArray *store_nodes_in_motion(struct store *s, GError **error)
+GArray *store_nodes_in_motion(struct store *s, GError **error)
 {
-	GPtrArray *list = g_ptr_array_new_with_free_func(g_free);
+	GArray *list = g_array_new(FALSE, FALSE, sizeof(struct moving_node));
 
 	(void)s, (void)error;
-	for (unsigned i = 0; i < sim->nodes; i++)
-		if (sim->rows[i].n && json_object_size(sim->rows[i].n->flow) > 0)
-			g_ptr_array_add(list, g_strdup(sim->rows[i].n->uuid.s));
+	for (unsigned i = 0; i < sim->nodes; i++) {
+		const struct node *n = sim->rows[i].n;
+
+		if (n && json_object_size(n->flow) > 0) {
+			struct moving_node m = {.uuid = n->uuid, .revision = n->revision};
+
+			g_array_append_val(list, m);
+		}
+	}
 	return list;
 }
 

@@ -114,6 +114,10 @@ static void play_watch(struct world *w, const struct message_dialer_watch *watch
 	world_send(w, ROLE_DIALER, &alive);
 	if (!*watch->command)
 		return;
+	if (w->steps_last) {
+		g_strlcpy(w->last_step.s, watch->command, sizeof(w->last_step.s));
+		return;
+	}
 	command.agent_command = (struct message_agent_command){.node = watch->node,
 							       .epoch = watch->epoch,
 							       .command = watch->command,
@@ -162,6 +166,8 @@ static void play_call(struct world *w, const struct message_dialer_call *call)
 						       .command = id.s,
 						       .status = COMMAND_SUCCEEDED,
 						       .outcome = outcome};
+	if (strstr(call->command, "execute") && w->steps_last)
+		out.agent_reply.status = COMMAND_RUNNING;
 	if (strstr(call->command, "execute") && w->lose_answer_to_step) {
 		w->lose_answer_to_step--;
 		out.agent_reply.result = INOX_ERROR_TIMEOUT + 1;

@@ -44,7 +44,9 @@ struct world {
 	char *api_url;
 	enum role kill_worker; /* only this worker dies; 0: the conductor, with all of them */
 	unsigned lose_answer_to_step, refuse_publish;
-	bool bmc_is_slow; /* it keeps its answer in `late_answer` */
+	bool steps_last;       /* the agent is never done with one */
+	struct uuid last_step; /* the command of it */
+	bool bmc_is_slow;      /* it keeps its answer in `late_answer` */
 	struct message late_answer;
 };
 

@@ -8,6 +8,7 @@
 #include "jsons.h"
 #include "limit.h"
 #include "log.h"
+#include "ration.h"
 #include "seal.h"
 #include "secret.h"
 #include "vocabulary.h"
@@ -241,6 +242,27 @@ static void test_vocabulary(void)
 	g_assert_cmpstr(boot_device_text(99), ==, "?");
 }
 
+static unsigned take_all(struct ration *r, struct mono now)
+{
+	unsigned taken = 0;
+
+	while (ration_take(r, 250, now))
+		taken++;
+	return taken;
+}
+
+static void test_ration(void)
+{
+	struct ration r = {{0}};
+	struct mono now = {12345678};
+
+	g_assert_cmpuint(take_all(&r, now), ==, 250);
+	g_assert_cmpuint(take_all(&r, mono_add(now, SPAN_MS(3))), ==, 0);
+	g_assert_cmpuint(take_all(&r, mono_add(now, SPAN_MS(4))), ==, 1);
+	g_assert_cmpuint(take_all(&r, mono_add(now, SPAN_MS(504))), ==, 125);
+	g_assert_cmpuint(take_all(&r, mono_add(now, SPAN_SECONDS(100))), ==, 250);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -257,5 +279,7 @@ int main(int argc, char **argv)
 			test_secret_pages);
 	g_test_add_func("/log/text from machines loses its control characters", test_clean);
 	g_test_add_func("/vocabulary/words and numbers map both ways", test_vocabulary);
+	g_test_add_func("/ration/a second's share, and what the second before has left",
+			test_ration);
 	return g_test_run();
 }

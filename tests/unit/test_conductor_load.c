@@ -172,6 +172,101 @@ static void test_full_channel(struct world *w, gconstpointer data)
 	g_assert_cmpuint(w->boots, ==, 1);
 }
 
+static int64_t progress_of(struct world *w)
+{
+	g_autoptr(node) n = world_get(w);
+	g_auto(flow) f = {.phase = PHASE_NONE};
+
+	g_assert_true(flow_parse(n->flow, &f, NULL));
+	return f.done;
+}
+
+static void tell_progress(struct world *w, const struct uuid *uuid, uint64_t done)
+{
+	struct conductor *c = w->conductor;
+	struct item item = {.kind = ITEM_MESSAGE, .node = *uuid};
+
+	item.message.type = MESSAGE_agent_command;
+	item.message.agent_command =
+		(struct message_agent_command){.node = *uuid,
+					       .epoch = w->epoch,
+					       .command = g_strdup(w->last_step.s),
+					       .name = g_strdup("execute_deploy_step"),
+					       .status = COMMAND_RUNNING,
+					       .reason = g_strdup(""),
+					       .outcome = g_strdup(""),
+					       .done = done,
+					       .total = 100};
+	conductor_post(c, &item);
+	while (c->messages > 0)
+		loop_turn(w->loop, true);
+}
+
+/* A dialer that tells of the progress of nodes that nobody knows leaves nothing behind either. */
+static void test_progress_is_rationed(struct world *w, gconstpointer data)
+{
+	struct conductor *c = w->conductor;
+
+	(void)data;
+	w->steps_last = true;
+	world_verb(w, STATE_EVENT_DEPLOY);
+	world_poke(w);
+	loop_timer_arm(w->guard, SPAN_SECONDS(20));
+	while (!uuid_is_set(&w->last_step) && !w->late)
+		loop_turn(w->loop, true);
+	g_assert_true(uuid_is_set(&w->last_step));
+
+	guint runs = g_hash_table_size(c->runs);
+
+	c->progress.full_at = mono_add(mono_now(), SPAN_SECONDS(1000));
+	for (unsigned i = 0; i < 10; i++) {
+		struct uuid unknown = uuid_new();
+
+		tell_progress(w, &unknown, 20);
+	}
+	tell_progress(w, &w->node, 20);
+	g_assert_cmpint(progress_of(w), ==, 0);
+	g_assert_cmpuint(g_hash_table_size(c->runs), ==, runs);
+	c->progress.full_at.us = 0;
+	tell_progress(w, &w->node, 30);
+	g_assert_cmpint(progress_of(w), ==, 30);
+}
+
+/* A poke that was lost costs the time to the next sweep; a row that nobody changed is left alone. */
+static void test_sweep_sees_changes(struct world *w, gconstpointer data)
+{
+	(void)data;
+	w->steps_last = true;
+	world_verb(w, STATE_EVENT_DEPLOY);
+	world_poke(w);
+	loop_timer_arm(w->guard, SPAN_SECONDS(20));
+	while (!uuid_is_set(&w->last_step) && !w->late)
+		loop_turn(w->loop, true);
+	struct run *run = conductor_run(w->conductor, w->node.s);
+	struct mono later = mono_add(mono_now(), SPAN_SECONDS(1000));
+	struct mono quiet = mono_add(mono_now(), SPAN_MS(300));
+
+	/* What is on its way comes first. */
+	while (!mono_reached(quiet, mono_now()))
+		loop_turn(w->loop, true);
+	run->acted_at = later;
+	w->steps_last = false;
+	world_verb(w, STATE_EVENT_DELETE);
+	while (run->acted_at.us == later.us && !w->late)
+		loop_turn(w->loop, true);
+	g_assert_false(w->late);
+	world_until_rest(w, STATE_AVAILABLE);
+}
+
+static void test_sweep_pause(struct world *w, gconstpointer data)
+{
+	(void)w, (void)data;
+	g_assert_cmpint(conductor_sweep_pause(0, SPAN_SECONDS(3)).us, ==, SPAN_SECONDS(15).us);
+	g_assert_cmpint(conductor_sweep_pause(7500, SPAN_SECONDS(3)).us, ==, SPAN_SECONDS(15).us);
+	g_assert_cmpint(conductor_sweep_pause(100000, SPAN_SECONDS(3)).us, ==,
+			SPAN_SECONDS(200).us);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -183,5 +278,8 @@ int main(int argc, char **argv)
 	     test_sync_of_ended_worker);
 	CASE("workers are not listened to while too much of theirs waits", test_workers_are_held);
 	CASE("a worker that does not read is sent nothing more", test_full_channel);
+	CASE("progress is written so many times a second and no more", test_progress_is_rationed);
+	CASE("the sweep finds a row that was changed without a poke", test_sweep_sees_changes);
+	CASE("the sweep takes longer for more nodes", test_sweep_pause);
 	return g_test_run();
 }

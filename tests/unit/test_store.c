@@ -243,9 +243,10 @@ static void test_motion_and_addresses(struct fixture *f, gconstpointer unused)
 	moving->agent_address = g_strdup("10.77.2.5");
 	fixture_insert(f->store, resting);
 	fixture_insert(f->store, moving);
-	g_autoptr(GPtrArray) uuids = store_nodes_in_motion(f->store, NULL);
-	g_assert_cmpuint(uuids->len, ==, 1);
-	g_assert_cmpstr(g_ptr_array_index(uuids, 0), ==, moving->uuid.s);
+	g_autoptr(GArray) nodes = store_nodes_in_motion(f->store, NULL);
+	g_assert_cmpuint(nodes->len, ==, 1);
+	g_assert_cmpstr(g_array_index(nodes, struct moving_node, 0).uuid.s, ==, moving->uuid.s);
+	g_assert_cmpint(g_array_index(nodes, struct moving_node, 0).revision, ==, 1);
 	g_assert_true(store_address_is_free(f->store, "10.77.2.6", resting->uuid.s, NULL));
 	g_assert_true(store_address_is_free(f->store, "10.77.2.5", moving->uuid.s, NULL));
 	g_autofree char *sentence =
