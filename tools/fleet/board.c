@@ -10,7 +10,7 @@ static size_t board_bytes(uint32_t agents)
 	return sizeof(struct board) + sizeof(uint32_t) * agents;
 }
 
-struct board *board_new(uint32_t agents, GError **error)
+struct board *board_new(uint32_t agents, uint32_t interval_ms, GError **error)
 {
 	struct board *b = mmap(NULL, board_bytes(agents), PROT_READ | PROT_WRITE,
 			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -21,6 +21,7 @@ struct board *board_new(uint32_t agents, GError **error)
 	}
 	b->start = mono_now();
 	b->agents = agents;
+	b->interval_ms = interval_ms;
 	return b;
 }
 
@@ -36,10 +37,14 @@ void board_look(struct board *b, struct tally *t, uint32_t agent, bool healthy, 
 
 	t->looks++;
 	t->looks_in_second[MIN(ms / 1000, BOARD_SECONDS - 1)]++;
-	if (healthy && !b->seen_ms[agent])
+	if (healthy && !b->seen_ms[agent]) {
 		t->first_looks++;
-	else if (healthy)
-		histogram_add(&t->gap_ms, ms - b->seen_ms[agent]);
+	} else if (healthy) {
+		uint32_t gap = ms - b->seen_ms[agent];
+
+		histogram_add(&t->gap_ms, gap);
+		t->late += gap > b->interval_ms;
+	}
 	b->seen_ms[agent] = ms;
 }
 
@@ -63,6 +68,7 @@ struct tally *board_sum(const struct board *b)
 		sum->strangers += t->strangers;
 		sum->trapped += t->trapped;
 		histogram_merge(&sum->gap_ms, &t->gap_ms);
+		sum->late += t->late;
 		for (int k = 0; k < FAULT_COUNT; k++)
 			sum->contacts[k] += t->contacts[k];
 		for (unsigned s = 0; s < BOARD_SECONDS; s++)

@@ -24,19 +24,20 @@ struct tally {
 	uint64_t trapped;        /* connections to where redirects lead */
 	uint64_t contacts[FAULT_COUNT];
 	struct histogram gap_ms; /* between two looks at a healthy agent */
+	uint64_t late;           /* gaps that were longer than the interval */
 	uint32_t looks_in_second[BOARD_SECONDS];
 };
 
 struct board {
 	struct mono start;
-	uint32_t agents;
+	uint32_t agents, interval_ms;
 	struct tally tallies[BOARD_PROCESSES_MOST];
 	uint32_t seen_ms
 		[]; /* per agent: 1 + milliseconds from the start to its last look; 0: none */
 };
 
 /* For processes that are forked from now on, too. */
-struct board *board_new(uint32_t agents, GError **error);
+struct board *board_new(uint32_t agents, uint32_t interval_ms, GError **error);
 void board_free(struct board *b);
 /* An authenticated look at an agent at this time. */
 void board_look(struct board *b, struct tally *t, uint32_t agent, bool healthy, struct mono now);

@@ -1,9 +1,9 @@
 #include "histogram.h"
 
-#define SUB_BITS 4u
+#define SUB_BITS 7u
 #define SUBS     (1u << SUB_BITS)
 
-/* Below 16 exact; above, the leading bit and the four behind it name the bucket. */
+/* Below SUBS exact; above, the leading bit and those behind it name the bucket. */
 static unsigned bucket_of(uint64_t value)
 {
 	if (value < SUBS)
@@ -52,13 +52,4 @@ uint64_t histogram_quantile(const struct histogram *h, double share)
 			return MIN(bucket_end(i), h->most);
 	}
 	return h->most;
-}
-
-uint64_t histogram_above(const struct histogram *h, uint64_t value)
-{
-	uint64_t above = 0;
-
-	for (unsigned i = bucket_of(value) + 1; i < HISTOGRAM_BUCKETS; i++)
-		above += h->count[i];
-	return above;
 }

@@ -1,4 +1,4 @@
-/* histogram.h: counts of values in buckets that grow with the value: at most 1/16 wrong, fixed in size, so
+/* histogram.h: counts of values in buckets that grow with the value: at most 1/128 wrong, fixed in size, so
  * that it may lie in shared memory. */
 #pragma once
 
@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HISTOGRAM_BUCKETS 512
+#define HISTOGRAM_BUCKETS 4096
 
 struct histogram {
 	uint64_t total, most;
@@ -17,5 +17,3 @@ void histogram_add(struct histogram *h, uint64_t value);
 void histogram_merge(struct histogram *into, const struct histogram *from);
 /* The value that `share` (0 to 1) of all values do not exceed; 0 if there are none. */
 uint64_t histogram_quantile(const struct histogram *h, double share);
-/* How many values are larger, as exactly as the buckets allow. */
-uint64_t histogram_above(const struct histogram *h, uint64_t value);

@@ -308,7 +308,8 @@ static bool start(struct run *r, GError **error)
 	const struct options *o = r->options;
 
 	r->fleet = fleet_new(&o->plan, error);
-	r->board = r->fleet ? board_new(o->plan.agents, error) : NULL;
+	r->board =
+		r->fleet ? board_new(o->plan.agents, (uint32_t)o->interval_s * 1000, error) : NULL;
 	if (!r->board || !make_certificate(r, error) ||
 	    !listeners_open(&r->listeners, r->fleet, (unsigned)o->servers,
 			    (unsigned)o->port + TRAP_BEHIND, error) ||

@@ -63,7 +63,7 @@ static json_t *staleness(const struct report *r)
 		else
 			oldest = MAX(oldest, end_ms - MIN(b->seen_ms[i] - 1, end_ms));
 	}
-	uint64_t late = histogram_above(&gaps, interval_ms);
+	uint64_t late = r->to.tally->late - r->from.tally->late;
 	uint64_t p99 = histogram_quantile(&gaps, 0.99), most = MAX(gaps.most, oldest);
 
 	return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:I}", "healthy",
