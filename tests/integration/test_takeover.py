@@ -120,7 +120,8 @@ def take_over(process, machines, role, attempts):
     def outcomes():
         parts = re.split(r"planted (\w+): tried\n", process.log()[start:])[1:]
         found = list(zip(parts[::2], parts[1::2]))
-        done = found[-1:] and re.search(r"event=sandbox|succeeded|refused", found[-1][1])
+        # What the process itself says of an attempt comes last, behind what others log of it; unless it is dead.
+        done = found[-1:] and re.search(r"answer=killed|succeeded|refused: ", found[-1][1])
         return found if len(found) == len(attempts) and done else None
     found = wait_until(outcomes, 30, "the last attempt is in the log")
     assert [name for name, _ in found] == names

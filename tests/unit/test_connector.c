@@ -236,11 +236,12 @@ static unsigned kept_after(size_t length, bool second_failed, unsigned sent)
 	connect_ask(s.client, &to, on_done, &s);
 	connect_ask(s.client, &to, on_done, &s);
 	loop_turn(s.l, false);
-	if (sent)
+	if (sent) {
 		*CMSG_FIRSTHDR(&msg) = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
 							.cmsg_type = SCM_RIGHTS,
 							.cmsg_len = CMSG_LEN(sent * sizeof(int))};
-	memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), given, sent * sizeof(int));
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), given, sent * sizeof(int));
+	}
 	for (int fd = 0; fd < 128; fd++)
 		kept -= fcntl(fd, F_GETFD) >= 0;
 	g_assert_cmpint((int)sendmsg(fds[1], &msg, MSG_NOSIGNAL), ==, (int)length);
