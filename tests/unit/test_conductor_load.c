@@ -202,12 +202,9 @@ static void tell_progress(struct world *w, const struct uuid *uuid, uint64_t don
 		loop_turn(w->loop, true);
 }
 
-/* A dialer that tells of the progress of nodes that nobody knows leaves nothing behind either. */
-static void test_progress_is_rationed(struct world *w, gconstpointer data)
+/* A deployment whose agent is at work, and stays at it. */
+static void until_in_step(struct world *w)
 {
-	struct conductor *c = w->conductor;
-
-	(void)data;
 	w->steps_last = true;
 	world_verb(w, STATE_EVENT_DEPLOY);
 	world_poke(w);
@@ -215,6 +212,15 @@ static void test_progress_is_rationed(struct world *w, gconstpointer data)
 	while (!uuid_is_set(&w->last_step) && !w->late)
 		loop_turn(w->loop, true);
 	g_assert_true(uuid_is_set(&w->last_step));
+}
+
+/* A dialer that tells of the progress of nodes that nobody knows leaves nothing behind either. */
+static void test_progress_is_rationed(struct world *w, gconstpointer data)
+{
+	struct conductor *c = w->conductor;
+
+	(void)data;
+	until_in_step(w);
 
 	guint runs = g_hash_table_size(c->runs);
 
@@ -236,12 +242,7 @@ static void test_progress_is_rationed(struct world *w, gconstpointer data)
 static void test_sweep_sees_changes(struct world *w, gconstpointer data)
 {
 	(void)data;
-	w->steps_last = true;
-	world_verb(w, STATE_EVENT_DEPLOY);
-	world_poke(w);
-	loop_timer_arm(w->guard, SPAN_SECONDS(20));
-	while (!uuid_is_set(&w->last_step) && !w->late)
-		loop_turn(w->loop, true);
+	until_in_step(w);
 	struct run *run = conductor_run(w->conductor, w->node.s);
 	struct mono later = mono_add(mono_now(), SPAN_SECONDS(1000));
 	struct mono quiet = mono_add(mono_now(), SPAN_MS(300));
