@@ -246,7 +246,7 @@ static unsigned take_all(struct ration *r, struct mono now)
 {
 	unsigned taken = 0;
 
-	while (ration_take(r, 250, now))
+	while (taken < 1000 && ration_take(r, 250, now))
 		taken++;
 	return taken;
 }
