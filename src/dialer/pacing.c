@@ -16,9 +16,10 @@
  * are drawn so widely that the fleet is even again when they have become long. */
 #define SETTLED 6
 /* An agent at rest has a slot of its own in each period, a little shorter than the interval; a look comes up to
- * JITTER behind its slot, and is as late as this machine is busy: the rest of the interval is for that. */
-#define PERIOD_PERCENT 98
-#define JITTER_PERCENT 1
+ * this part of the interval behind its slot, and is as late as this machine is busy: the rest of the interval, 2.5 %,
+ * is for that. */
+#define PERIOD_PERCENT 97
+#define JITTER_PART    200
 /* Who is not in its slot (after an outage, an overload) comes so much earlier at each look, until it is. */
 #define RETURN_PART 8
 
@@ -79,7 +80,7 @@ static struct span rest(const struct pacing *p)
 	int64_t us = MAX(until_slot_us(p->interval, p->node, p->now), least_us);
 
 	return (struct span){
-		us + (int64_t)(p->chance % (uint64_t)(p->interval.us / 100 * JITTER_PERCENT + 1))};
+		us + (int64_t)(p->chance % (uint64_t)(p->interval.us / JITTER_PART + 1))};
 }
 
 struct span pacing_first(enum watch_phase phase, struct span interval, unsigned others,
