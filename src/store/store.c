@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "errors.h"
+#include "log.h"
 #include "rows.h"
 #include "schema.h"
 #include "sql.h"
@@ -173,10 +174,13 @@ static bool collect_moving(const struct db_row *row, void *user, GError **error)
 	g_autofree char *text =
 		value.type == ATTR_VALUE_TEXT ? g_strndup(value.text, value.length) : g_strdup("");
 	struct moving_node m = {.revision = db_row_value(row, 1).integer};
+	g_autoptr(GError) reason = NULL;
 
-	if (!uuid_parse(text, &m.uuid, error))
-		return false;
-	g_array_append_val((GArray *)user, m);
+	(void)error;
+	if (uuid_parse(text, &m.uuid, &reason))
+		g_array_append_val((GArray *)user, m);
+	else /* One damaged row does not keep the others from their work. */
+		log_error(NULL, "row in table nodes is damaged", F_ERR(reason));
 	return true;
 }
 

@@ -70,7 +70,8 @@ struct moving_node {
 	int64_t revision;
 };
 
-/* The nodes (struct moving_node) whose flow is not {}; the conductor's sweep and restart. */
+/* The nodes (struct moving_node) whose flow is not {}; the conductor's sweep and restart.  A row whose UUID is
+ * damaged is logged and left out. */
 GArray *store_nodes_in_motion(struct store *s, GError **error);
 /* Number of nodes per value of a text or enum attribute: char * -> GUINT; "" for those without one. */
 GHashTable *store_node_counts(struct store *s, unsigned attr, GError **error);

@@ -259,6 +259,23 @@ static void test_bad_rows(struct fixture *f, gconstpointer unused)
 	g_assert_nonnull(back);
 }
 
+static void test_bad_row_in_motion(struct fixture *f, gconstpointer unused)
+{
+	g_autoptr(node) whole = fixture_node("whole");
+	g_autoptr(node) broken = fixture_node("broken");
+
+	(void)unused;
+	json_object_set_new(whole->flow, "phase", json_string("prepare"));
+	json_object_set_new(broken->flow, "phase", json_string("prepare"));
+	fixture_insert(f->store, broken);
+	fixture_insert(f->store, whole);
+	damage(f, "UPDATE nodes SET uuid = 'x' WHERE name = 'broken'");
+	g_autoptr(GArray) nodes = store_nodes_in_motion(f->store, NULL);
+	g_assert_nonnull(nodes);
+	g_assert_cmpuint(nodes->len, ==, 1);
+	g_assert_cmpstr(g_array_index(nodes, struct moving_node, 0).uuid.s, ==, whole->uuid.s);
+}
+
 static void test_damaged_file(struct fixture *f, gconstpointer unused)
 {
 	g_autofree char *path = g_strdup_printf("%s/garbage", f->folder);
@@ -300,6 +317,7 @@ int main(int argc, char **argv)
 	ADD("/schema/an older database waits for the one that migrates", test_older);
 	ADD("/schema/a failed migration leaves nothing behind", test_failed_migration);
 	ADD("/schema/a damaged row is refused by table, row and column", test_bad_rows);
+	ADD("/schema/a damaged row does not hide the nodes in motion", test_bad_row_in_motion);
 	ADD("/schema/a damaged file is refused by its path", test_damaged_file);
 	g_test_add_func("/schema/other connections are refused", test_connection);
 	return g_test_run();
