@@ -1,4 +1,4 @@
-/* SHA-256 without the layer that can exchange it: that layer costs more than the hash of a few bytes. */
+/* SHA-2 without the layer that can exchange it: that layer costs more than the hash of a few bytes. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "key_schedule.h"
 
@@ -14,8 +14,8 @@
 
 #include "provider_calls.h"
 
-#define HASH       32 /* bytes of SHA-256 */
-#define BLOCK      64
+#define HASH_MOST  48  /* bytes of a hash */
+#define BLOCK_MOST 128 /* bytes that a hash takes at a time */
 #define LABEL_MOST 255 /* bytes of the label with its prefix, and of the context (RFC 8446, 7.1) */
 
 struct piece {
@@ -23,55 +23,88 @@ struct piece {
 	size_t length;
 };
 
-/* What a caller wants derived. */
-struct wish {
-	int mode;
-	const char *digest;
-	struct piece key, salt, prefix, label, data;
-};
+/* ---- the two hashes of TLS 1.3's suites; they wipe what they worked with */
 
-/* ---- HMAC and HKDF (RFC 2104, RFC 5869) */
-
-static void hash(const struct piece *pieces, size_t count, uint8_t ret_hash[static HASH])
+static void hash_sha256(const struct piece *pieces, size_t count, uint8_t *ret_hash)
 {
 	SHA256_CTX c;
 
 	SHA256_Init(&c);
 	for (size_t i = 0; i < count; i++)
 		SHA256_Update(&c, pieces[i].data, pieces[i].length);
-	SHA256_Final(ret_hash, &c); /* wipes it */
+	SHA256_Final(ret_hash, &c);
 }
 
-/* A key of up to a block. */
-static bool hmac(const struct piece *key, const struct piece *text, uint8_t ret_mac[static HASH])
+static void hash_sha384(const struct piece *pieces, size_t count, uint8_t *ret_hash)
 {
-	uint8_t pad[BLOCK], inner[HASH];
-	const struct piece inside[] = {{pad, BLOCK}, *text},
-			   outside[] = {{pad, BLOCK}, {inner, HASH}};
+	SHA512_CTX c;
 
-	if (key->length > BLOCK)
+	SHA384_Init(&c);
+	for (size_t i = 0; i < count; i++)
+		SHA384_Update(&c, pieces[i].data, pieces[i].length);
+	SHA384_Final(ret_hash, &c);
+}
+
+struct hash {
+	const char *names[2];
+	size_t size, block; /* bytes */
+	void (*of)(const struct piece *pieces, size_t count, uint8_t *ret_hash);
+};
+
+static const struct hash hashes[] = {
+	{{"SHA2-256", "SHA256"}, 32, 64, hash_sha256},
+	{{"SHA2-384", "SHA384"}, HASH_MOST, BLOCK_MOST, hash_sha384},
+};
+
+static const struct hash *find_hash(const char *name)
+{
+	for (size_t i = 0; name && i < G_N_ELEMENTS(hashes); i++)
+		for (size_t k = 0; k < G_N_ELEMENTS(hashes[i].names); k++)
+			if (g_ascii_strcasecmp(name, hashes[i].names[k]) == 0)
+				return &hashes[i];
+	return NULL;
+}
+
+/* ---- HMAC and HKDF (RFC 2104, RFC 5869) */
+
+/* What a caller wants derived. */
+struct wish {
+	int mode;
+	const struct hash *hash;
+	struct piece key, salt, prefix, label, data;
+};
+
+/* A key of up to a block. */
+static bool hmac(const struct hash *h, const struct piece *key, const struct piece *text,
+		 uint8_t *ret_mac)
+{
+	uint8_t pad[BLOCK_MOST], inner[HASH_MOST];
+	const struct piece inside[] = {{pad, h->block}, *text},
+			   outside[] = {{pad, h->block}, {inner, h->size}};
+
+	if (key->length > h->block)
 		return false;
-	memset(pad, 0x36, BLOCK);
+	memset(pad, 0x36, sizeof(pad));
 	for (size_t i = 0; i < key->length; i++)
 		pad[i] ^= ((const uint8_t *)key->data)[i];
-	hash(inside, G_N_ELEMENTS(inside), inner);
-	for (size_t i = 0; i < BLOCK; i++)
+	h->of(inside, G_N_ELEMENTS(inside), inner);
+	for (size_t i = 0; i < sizeof(pad); i++)
 		pad[i] ^= 0x36 ^ 0x5c;
-	hash(outside, G_N_ELEMENTS(outside), ret_mac);
-	OPENSSL_cleanse(pad, BLOCK);
-	OPENSSL_cleanse(inner, HASH);
+	h->of(outside, G_N_ELEMENTS(outside), ret_mac);
+	OPENSSL_cleanse(pad, sizeof(pad));
+	OPENSSL_cleanse(inner, sizeof(inner));
 	return true;
 }
 
-/* HKDF-Expand-Label (RFC 8446, 7.1): up to HASH bytes. */
+/* HKDF-Expand-Label (RFC 8446, 7.1): up to a hash's size. */
 static bool expand_label(const struct wish *w, const struct piece *secret,
 			 const struct piece *context, uint8_t *out, size_t length)
 {
-	uint8_t info[2 + 2 * (1 + LABEL_MOST) + 1], block[HASH], *at = info;
+	uint8_t info[2 + 2 * (1 + LABEL_MOST) + 1], block[HASH_MOST], *at = info;
 	size_t label = w->prefix.length + w->label.length;
 
-	if (length > HASH || w->prefix.length > LABEL_MOST || w->label.length > LABEL_MOST ||
-	    label > LABEL_MOST || context->length > LABEL_MOST)
+	if (length > w->hash->size || w->prefix.length > LABEL_MOST ||
+	    w->label.length > LABEL_MOST || label > LABEL_MOST || context->length > LABEL_MOST)
 		return false;
 	*at++ = 0;
 	*at++ = (uint8_t)length;
@@ -83,34 +116,35 @@ static bool expand_label(const struct wish *w, const struct piece *secret,
 	*at++ = 1; /* the first block of HKDF-Expand, and the only one */
 
 	const struct piece text = {info, (size_t)(at - info)};
-	bool good = hmac(secret, &text, block);
+	bool good = hmac(w->hash, secret, &text, block);
 
 	if (good)
 		memcpy(out, block, length);
-	OPENSSL_cleanse(block, HASH);
+	OPENSSL_cleanse(block, sizeof(block));
 	return good;
 }
 
 /* A step to the next secret of the schedule: key is what comes in, salt the secret before. */
 static bool next_secret(const struct wish *w, uint8_t *out, size_t length)
 {
-	static const uint8_t zeros[HASH];
-	uint8_t nothing[HASH], derived[HASH];
-	const struct piece context = {nothing, HASH};
-	const struct piece in = w->key.data ? w->key : (struct piece){zeros, HASH};
-	struct piece salt = {zeros, HASH};
+	static const uint8_t zeros[HASH_MOST];
+	const size_t size = w->hash->size;
+	uint8_t nothing[HASH_MOST], derived[HASH_MOST];
+	const struct piece context = {nothing, size};
+	const struct piece in = w->key.data ? w->key : (struct piece){zeros, size};
+	struct piece salt = {zeros, size};
 
-	if (length != HASH)
+	if (length != size)
 		return false;
 	if (w->salt.data) {
-		hash(NULL, 0, nothing);
-		if (!expand_label(w, &w->salt, &context, derived, HASH))
+		w->hash->of(NULL, 0, nothing);
+		if (!expand_label(w, &w->salt, &context, derived, size))
 			return false;
 		salt.data = derived;
 	}
-	bool good = hmac(&salt, &in, out);
+	bool good = hmac(w->hash, &salt, &in, out);
 
-	OPENSSL_cleanse(derived, HASH);
+	OPENSSL_cleanse(derived, sizeof(derived));
 	return good;
 }
 
@@ -135,15 +169,13 @@ static bool take_param(struct wish *w, const OSSL_PARAM *p)
 		}
 	if (strcmp(p->key, OSSL_KDF_PARAM_MODE) == 0)
 		return OSSL_PARAM_get_int(p, &w->mode);
-	if (strcmp(p->key, OSSL_KDF_PARAM_DIGEST) == 0)
-		return OSSL_PARAM_get_utf8_string_ptr(p, &w->digest);
-	return true;
-}
+	if (strcmp(p->key, OSSL_KDF_PARAM_DIGEST) == 0) {
+		const char *name = NULL;
 
-static bool is_sha256(const char *name)
-{
-	return name && (g_ascii_strcasecmp(name, "SHA2-256") == 0 ||
-			g_ascii_strcasecmp(name, "SHA256") == 0);
+		w->hash = OSSL_PARAM_get_utf8_string_ptr(p, &name) ? find_hash(name) : NULL;
+		return w->hash;
+	}
+	return true;
 }
 
 static int derive(void *context, unsigned char *out, size_t length, const OSSL_PARAM params[])
@@ -154,7 +186,7 @@ static int derive(void *context, unsigned char *out, size_t length, const OSSL_P
 	for (const OSSL_PARAM *p = params; p && p->key; p++)
 		if (!take_param(&w, p))
 			return 0;
-	if (!is_sha256(w.digest) || !w.prefix.data || !w.label.data)
+	if (!w.hash || !w.prefix.data || !w.label.data)
 		return 0;
 	switch (w.mode) {
 	case EVP_KDF_HKDF_MODE_EXTRACT_ONLY: return next_secret(&w, out, length);

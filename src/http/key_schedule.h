@@ -1,11 +1,11 @@
-/* key_schedule.h: the key schedule of TLS 1.3 (RFC 8446, 7.1) with SHA-256, for a client that opens thousands of
+/* key_schedule.h: the key schedule of TLS 1.3 (RFC 8446, 7.1) with SHA-256 or SHA-384, for a client that opens thousands of
  * connections a second.
  *
  * A handshake with a pre-shared key derives two dozens of secrets.  OpenSSL takes 17,000 instructions for each,
  * nearly all of them to find, make and forget algorithms; the hashing itself is 1,500.
  *
  * It does what OpenSSL's TLS needs of "TLS13-KDF" (EVP_KDF-TLS13_KDF(7)), with all parameters in the call that
- * derives: SHA-256 alone, secrets up to 32 bytes.  Everything else is refused.
+ * derives: those two hashes, secrets of up to the size of one.  Everything else is refused.
  */
 #pragma once
 

@@ -208,37 +208,49 @@ static const OSSL_PARAM *key_settable_params(void *provider)
 	return known;
 }
 
-static void *generation_init(void *provider, int selection, const OSSL_PARAM params[])
+struct generation {
+	struct key_share *from;
+	bool is_pair; /* else X25519's parameters are asked for, and there are none */
+};
+
+static void *generation_init(void *key_share, int selection, const OSSL_PARAM params[])
 {
-	(void)selection;
+	struct generation *g = g_new0(struct generation, 1);
+
 	(void)params;
-	return provider; /* the struct key_share */
+	g->from = key_share;
+	g->is_pair = selection & OSSL_KEYMGMT_SELECT_KEYPAIR;
+	return g;
 }
 
 /* The group is named, and there is only one. */
-static int generation_set_params(void *key_share, const OSSL_PARAM params[])
+static int generation_set_params(void *generation, const OSSL_PARAM params[])
 {
-	(void)key_share;
+	(void)generation;
 	(void)params;
 	return 1;
 }
 
-static const OSSL_PARAM *generation_settable_params(void *key_share, void *provider)
+static const OSSL_PARAM *generation_settable_params(void *generation, void *provider)
 {
 	static const OSSL_PARAM known[] = {
 		OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, NULL, 0), OSSL_PARAM_END};
 
-	(void)key_share;
+	(void)generation;
 	(void)provider;
 	return known;
 }
 
-static void *generation_carry_out(void *key_share, OSSL_CALLBACK *progress, void *arg)
+static void *generation_carry_out(void *generation, OSSL_CALLBACK *progress, void *arg)
 {
-	struct pair *p = take_pair(key_share);
+	const struct generation *g = generation;
 
 	(void)progress;
 	(void)arg;
+	if (!g->is_pair)
+		return key_new(NULL);
+	struct pair *p = take_pair(g->from);
+
 	if (!p)
 		return NULL;
 	struct key *k = key_new(NULL);
@@ -249,9 +261,9 @@ static void *generation_carry_out(void *key_share, OSSL_CALLBACK *progress, void
 	return k;
 }
 
-static void generation_end(void *key_share)
+static void generation_end(void *generation)
 {
-	(void)key_share;
+	g_free(generation);
 }
 
 const OSSL_DISPATCH key_share_key_calls[] = {

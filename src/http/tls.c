@@ -24,7 +24,7 @@ struct http_tls_server {
 };
 
 struct tls_client {
-	struct tls_provider *provider; /* of psk */
+	struct tls_provider *for_keys, *for_certificates;
 	SSL_CTX *psk, *pinned;
 };
 
@@ -237,14 +237,19 @@ static int on_certificate(X509_STORE_CTX *store, void *arg)
 	return 1;
 }
 
+static SSL_CTX *client_context(const struct tls_provider *provider, int least_version)
+{
+	OSSL_LIB_CTX *library = tls_provider_peek_library(provider);
+
+	return context_set_up(SSL_CTX_new_ex(library, NULL, TLS_client_method()), least_version);
+}
+
 struct tls_client *tls_client_new(void)
 {
 	struct tls_client *c = g_new0(struct tls_client, 1);
 
-	c->provider = tls_provider_new();
-	c->psk = context_set_up(
-		SSL_CTX_new_ex(tls_provider_peek_library(c->provider), NULL, TLS_client_method()),
-		TLS1_3_VERSION);
+	c->for_keys = tls_provider_new(TLS_PEERS_WITH_KEYS);
+	c->psk = client_context(c->for_keys, TLS1_3_VERSION);
 	SSL_CTX_set_ciphersuites(c->psk, "TLS_AES_128_GCM_SHA256");
 	/* Short lists of what is never used: each handshake walks them. */
 	SSL_CTX_set_cipher_list(c->psk, "ECDHE-ECDSA-AES128-GCM-SHA256");
@@ -253,7 +258,10 @@ struct tls_client *tls_client_new(void)
 	SSL_CTX_set_psk_use_session_callback(c->psk, on_use_session);
 	/* No authority is known, so a server that answers with a certificate is refused. */
 	SSL_CTX_set_verify(c->psk, SSL_VERIFY_PEER, NULL);
-	c->pinned = context_set_up(SSL_CTX_new(TLS_client_method()), TLS1_2_VERSION);
+	c->for_certificates = tls_provider_new(TLS_PEERS_WITH_CERTIFICATES);
+	c->pinned = client_context(c->for_certificates, TLS1_2_VERSION);
+	SSL_CTX_set_cipher_list(c->pinned, "ECDHE+AESGCM:ECDHE+CHACHA20");
+	set_groups(c->pinned, "x25519:secp256r1:secp384r1");
 	/* The pin is compared in tls_client_check(), before anything is sent. */
 	SSL_CTX_set_verify(c->pinned, SSL_VERIFY_NONE, NULL);
 	SSL_CTX_set_cert_verify_callback(c->pinned, on_certificate, NULL);
@@ -269,7 +277,8 @@ void tls_client_free(struct tls_client *c)
 		return;
 	SSL_CTX_free(c->psk);
 	SSL_CTX_free(c->pinned);
-	tls_provider_free(c->provider);
+	tls_provider_free(c->for_keys);
+	tls_provider_free(c->for_certificates);
 	g_free(c);
 }
 

@@ -8,8 +8,9 @@
 
 #include "tls_provider.h"
 
-#define HASH   32
-#define ROUNDS 2000
+#define HASH      32 /* bytes of SHA-256 */
+#define HASH_MOST 48 /* of SHA-384 */
+#define ROUNDS    4000
 
 struct piece {
 	uint8_t *data; /* NULL: the parameter is left out */
@@ -113,9 +114,9 @@ static void test_published(void)
 	assert_is(iv, sizeof(iv), "5d313eb2671276ee13000b30");
 }
 
-static struct piece random_piece(uint8_t bytes[static HASH], size_t length)
+static struct piece random_piece(uint8_t bytes[static HASH_MOST], size_t length)
 {
-	for (size_t i = 0; i < HASH; i++)
+	for (size_t i = 0; i < length; i++)
 		bytes[i] = (uint8_t)g_test_rand_int_range(0, 256);
 	return g_test_rand_int_range(0, 4) ? (struct piece){bytes, length}
 					   : (struct piece){NULL, 0};
@@ -127,28 +128,36 @@ static void test_same(void)
 		"derived",      "key",
 		"iv",           "finished",
 		"c hs traffic", "a label that is rather long for the key schedule of TLS"};
-	uint8_t key[HASH], salt[HASH], data[HASH], got[HASH], expected[HASH];
-	unsigned derived = 0;
+	static const struct {
+		const char *digest;
+		size_t size;
+	} hashes[] = {{"SHA2-256", 32}, {"SHA256", 32}, {"SHA2-384", 48}, {"SHA384", 48}};
+	uint8_t key[HASH_MOST], salt[HASH_MOST], data[HASH_MOST], got[HASH_MOST],
+		expected[HASH_MOST];
+	unsigned derived[G_N_ELEMENTS(hashes)] = {0};
 
 	for (int i = 0; i < ROUNDS; i++) {
 		bool extracts = g_test_rand_int_range(0, 2);
-		size_t length = extracts ? HASH : (size_t)g_test_rand_int_range(1, HASH + 1);
+		size_t which = (size_t)i % G_N_ELEMENTS(hashes), size = hashes[which].size;
+		size_t length = extracts ? size : (size_t)g_test_rand_int_range(1, (int)size + 1);
 		struct wish w = {
 			.mode = extracts ? EVP_KDF_HKDF_MODE_EXTRACT_ONLY
 					 : EVP_KDF_HKDF_MODE_EXPAND_ONLY,
-			.digest = i % 2 ? "SHA2-256" : "SHA256",
+			.digest = hashes[which].digest,
 			.label = labels[g_test_rand_int_range(0, (int)G_N_ELEMENTS(labels))],
-			.key = random_piece(key, HASH),
-			.salt = random_piece(salt, HASH),
-			.data = random_piece(data, (size_t)g_test_rand_int_range(1, HASH + 1))};
+			.key = random_piece(key, size),
+			.salt = random_piece(salt, size),
+			.data = random_piece(data,
+					     (size_t)g_test_rand_int_range(1, (int)size + 1))};
 		bool good = derive(library, &w, got, length);
 
 		g_assert_cmpint(good, ==, derive(NULL, &w, expected, length));
 		if (good)
 			g_assert_cmpint(memcmp(got, expected, length), ==, 0);
-		derived += good;
+		derived[which] += good;
 	}
-	g_assert_cmpuint(derived, >, ROUNDS / 2);
+	for (size_t i = 0; i < G_N_ELEMENTS(hashes); i++)
+		g_assert_cmpuint(derived[i], >, ROUNDS / 2 / G_N_ELEMENTS(hashes));
 }
 
 static void test_refused(void)
@@ -163,8 +172,11 @@ static void test_refused(void)
 
 	g_assert_true(derive(library, &w, out, HASH));
 	g_assert_false(derive(library, &w, out, HASH + 1));
-	w.digest = "SHA2-384";
+	w.digest = "SHA2-512";
 	g_assert_false(derive(library, &w, out, HASH));
+	w.digest = "SHA2-384";
+	g_assert_true(derive(library, &w, out, HASH_MOST));
+	g_assert_false(derive(library, &w, out, HASH_MOST + 1));
 	w = good, w.label = NULL;
 	g_assert_false(derive(library, &w, out, HASH));
 	w = good, w.label = long_label;
@@ -196,7 +208,7 @@ static void test_few(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	struct tls_provider *t = tls_provider_new();
+	struct tls_provider *t = tls_provider_new(TLS_PEERS_WITH_KEYS);
 
 	library = tls_provider_peek_library(t);
 	g_test_add_func("/key schedule/the secrets of a published handshake", test_published);

@@ -54,7 +54,7 @@ static bool derive(OSSL_LIB_CTX *library, EVP_PKEY *own, EVP_PKEY *peer,
 
 static void test_same(void)
 {
-	struct tls_provider *t = tls_provider_new();
+	struct tls_provider *t = tls_provider_new(TLS_PEERS_WITH_KEYS);
 	OSSL_LIB_CTX *library = tls_provider_peek_library(t);
 	uint8_t first[SHARE], share[SHARE];
 	unsigned used = 1, least = HANDSHAKES;
@@ -75,7 +75,7 @@ static void test_same(void)
 
 static void test_age(void)
 {
-	struct tls_provider *t = tls_provider_new();
+	struct tls_provider *t = tls_provider_new(TLS_PEERS_WITH_KEYS);
 	OSSL_LIB_CTX *library = tls_provider_peek_library(t);
 	uint8_t first[SHARE], share[SHARE];
 	gint64 begun = g_get_monotonic_time(), took;
@@ -94,7 +94,7 @@ static void test_age(void)
 
 static void test_secret(void)
 {
-	struct tls_provider *t = tls_provider_new();
+	struct tls_provider *t = tls_provider_new(TLS_PEERS_WITH_KEYS);
 	OSSL_LIB_CTX *library = tls_provider_peek_library(t);
 	uint8_t own_share[SHARE], other_share[SHARE], secret[SHARE], expected[SHARE];
 	size_t length = SHARE;
@@ -118,7 +118,7 @@ static void test_secret(void)
 
 static void test_bad_shares(void)
 {
-	struct tls_provider *t = tls_provider_new();
+	struct tls_provider *t = tls_provider_new(TLS_PEERS_WITH_KEYS);
 	OSSL_LIB_CTX *library = tls_provider_peek_library(t);
 	uint8_t own_share[SHARE], secret[SHARE];
 	static const uint8_t low_orders[][SHARE] = {{0}, {1}};
