@@ -211,6 +211,14 @@ static int groups_for_certificates(void *provider, const char *capability, OSSL_
 	return OSSL_PROVIDER_get_capabilities(usual, capability, add_if_wanted, &offer);
 }
 
+static int few_init(const OSSL_DISPATCH *calls, const OSSL_DISPATCH **ret_calls,
+		    void **ret_provider)
+{
+	*ret_calls = calls;
+	*ret_provider = OSSL_PROVIDER_get0_provider_ctx(usual);
+	return 1;
+}
+
 static int few_init_for_keys(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
 			     const OSSL_DISPATCH **ret_calls, void **ret_provider)
 {
@@ -220,9 +228,7 @@ static int few_init_for_keys(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH
 
 	(void)handle;
 	(void)in;
-	*ret_calls = calls;
-	*ret_provider = OSSL_PROVIDER_get0_provider_ctx(usual);
-	return 1;
+	return few_init(calls, ret_calls, ret_provider);
 }
 
 static int few_init_for_certificates(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
@@ -235,9 +241,7 @@ static int few_init_for_certificates(const OSSL_CORE_HANDLE *handle, const OSSL_
 
 	(void)handle;
 	(void)in;
-	*ret_calls = calls;
-	*ret_provider = OSSL_PROVIDER_get0_provider_ctx(usual);
-	return 1;
+	return few_init(calls, ret_calls, ret_provider);
 }
 
 struct tls_provider {
