@@ -1,11 +1,12 @@
 # Thin: everything real is Meson.  `make help` lists the targets.
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
 BUILD := build
 ASAN := build-asan
 TSAN := build-tsan
 
-.PHONY: help deps build programs demo check check-asan check-tsan check-crash check-restarts check-sim check-rack check-stock
+.PHONY: help deps build programs install demo check check-asan check-tsan check-crash check-restarts check-sim check-rack check-stock
 .PHONY: fuzz bench bench-dialer fmt fmt-check lint clean
 
 help:
@@ -23,6 +24,13 @@ programs: $(BUILD)/build.ninja
 
 $(BUILD)/build.ninja:
 	meson setup $(BUILD)
+
+## make install      sudo: programs, units, users' entries, documentation below PREFIX (/usr/local); behind DESTDIR, if that is set
+install: $(BUILD)/build.ninja
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@ninja -C $(BUILD) -j $(JOBS)
+	@meson install -C $(BUILD) --no-rebuild --quiet
+	@echo "installed below $(DESTDIR)$(PREFIX); next: systemd-sysusers, /etc/inox/inox.conf, systemctl enable --now inoxd"
 
 ## make deps         install the Debian packages that building, testing and the demo need (root)
 deps:
