@@ -79,8 +79,8 @@ static struct span rest(const struct pacing *p)
 	least_us -= least_us / RETURN_PART;
 	int64_t us = MAX(until_slot_us(p->interval, p->node, p->now), least_us);
 
-	return (struct span){
-		us + (int64_t)(p->chance % (uint64_t)(p->interval.us / JITTER_PART + 1))};
+	return (struct span){us +
+			     (int64_t)(p->chance % (uint64_t)(p->interval.us / JITTER_PART + 1))};
 }
 
 struct span pacing_first(enum watch_phase phase, struct span interval, unsigned others,
