@@ -324,11 +324,12 @@ static void test_bunches(void)
 {
 	struct pacing p = {.phase = WATCH_WORKING, .interval = SPAN_SECONDS(300)};
 
-	/* Usually 1.4; it is nearly 4 when each pause is drawn from 80 to 100 %. */
-	g_assert_cmpfloat(busiest(p, false, 20, 60), <, 1.8);
+	/* It is 1.42, and up to 1.48 in a hundred runs; 1.85 when each pause is drawn from 80 to 100 %. */
+	g_assert_cmpfloat(busiest(p, false, 20, 60), <, 1.65);
 	p.phase = WATCH_IDLE;
 	p.interval = SPAN_SECONDS(1);
-	g_assert_cmpfloat(busiest(p, true, 120, 240), <, 1.8);
+	/* 1.28, and up to 1.36 */
+	g_assert_cmpfloat(busiest(p, true, 120, 240), <, 1.65);
 }
 
 static void count_one(void *ctx, struct watch *w)
