@@ -98,10 +98,17 @@ class System:
     def end_processes(self):
         self.popen.kill()
         self.popen.wait()
+        wait_until(self.remove_group, 20, "the end of its last process")
+
+    def remove_group(self):
+        """False while there are processes in it."""
         group = pathlib.Path((self.folder / "cgroup").read_text().strip())
-        wait_until(lambda: not pathlib.Path(f"/proc/{self.pid}").exists(), 20, "the end of systemd")
         for below in sorted(group.glob("**/"), key=lambda f: -len(f.parts)):
-            below.rmdir()
+            try:
+                below.rmdir()
+            except OSError:
+                return False
+        return True
 
 
 @pytest.fixture(scope="module")
