@@ -49,6 +49,11 @@ class System:
         for unit in ("inoxd", "inox-media"):
             self.drop_in(unit, "log", "[Service]\nStandardError=append:/seen/log\n")
 
+    def installed(self, end):
+        """Where a file is whose path ends so, whatever the prefix is."""
+        files = self.folder / "files"
+        return "/" + str(next(files.glob(f"**/{end}")).relative_to(files))
+
     def write(self, path, text):
         path = self.folder / "files" / path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +179,7 @@ def test_a_wrong_configuration_is_named_and_nothing_is_started(system):
 
 @pytest.fixture(scope="module")
 def boot_host(system):
-    system.do("/usr/local/share/inox/boot-host/configure", "/srv/inox", "NODE_ADDRESS=127.0.0.1", "INTERFACE=lo",
+    system.do(system.installed("boot-host/configure"), "/srv/inox", "NODE_ADDRESS=127.0.0.1", "INTERFACE=lo",
               "PUSH_ADDRESS=127.0.0.1", "NETWORK=10.77.2.0", "NETMASK=255.255.255.0", "GATEWAY=10.77.2.1")
     system.do("sh", "-c", "cd /srv/inox/state && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
               "-subj '/CN=boot host' -keyout server.key -out server.pem && cp server.pem ca.pem")
@@ -212,4 +217,4 @@ def test_one_machine_can_be_control_host_and_boot_host(boot_host, running):
                           f"{folder}/written", check=False).returncode == 0
 
     assert writes("/srv/inox/root/http/boot") and writes("/var/lib/inox")
-    assert not writes("/etc/inox") and not writes("/usr/local/sbin") and not writes("/srv")
+    assert not writes("/etc/inox") and not writes("/usr/share") and not writes("/srv")
