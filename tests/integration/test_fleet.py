@@ -69,8 +69,9 @@ def is_sanitized(program):
 @pytest.fixture(scope="module")
 def hostile(fleet_program, module_folder):
     """Figures of three fleets that run at the same time: liars from the start, as many healthy agents without liars, and
-    agents that turn bad.  25 s: each liar is met more than once on a busy machine, too."""
-    common = ["--interval", INTERVAL, "--for", 25, "--phase", "first", "--command-timeout", 2,
+    agents that turn bad.  40 s, and 4 s for an answer: each liar is met more than once, and says enough to be known, on a busy
+    machine, too."""
+    common = ["--interval", INTERVAL, "--for", 40, "--phase", "first", "--command-timeout", 4,
               "--transport", "psk=50%,http=30%,pinned=20%"]
     liars = Fleet(fleet_program, module_folder, [*common, "--agents", 400, "--fault", "all=1%"])
     honest = Fleet(fleet_program, module_folder, [*common, "--agents", 272])
