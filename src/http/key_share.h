@@ -5,7 +5,7 @@
  * after the last of them.  The arithmetic is OpenSSL's own.
  *
  * What is given up: forward secrecy begins a second after the handshake instead of at its end (this process
- * has all pre-shared keys in memory anyway), and whoever sees two connections of the same second can tell that
+ * has the tokens of all its agents in memory anyway), and whoever sees two connections of the same second can tell that
  * they come from the same client.  X25519 needs no fresh key per peer: a bad share of a peer learns nothing.
  */
 #pragma once

@@ -251,7 +251,7 @@ struct tls_provider {
 
 struct tls_provider *tls_provider_new(enum tls_peers peers)
 {
-	static OSSL_provider_init_fn *const few_init[] = {
+	static OSSL_provider_init_fn *const init_of[] = {
 		[TLS_PEERS_WITH_KEYS] = few_init_for_keys,
 		[TLS_PEERS_WITH_CERTIFICATES] = few_init_for_certificates,
 	};
@@ -265,7 +265,7 @@ struct tls_provider *tls_provider_new(enum tls_peers peers)
 		usual = OSSL_PROVIDER_load(NULL, "default");
 	t->library = OSSL_LIB_CTX_new();
 	if (usual && t->library && OSSL_PROVIDER_add_builtin(t->library, "inox", provider_init) &&
-	    OSSL_PROVIDER_add_builtin(t->library, "few", few_init[peers])) {
+	    OSSL_PROVIDER_add_builtin(t->library, "few", init_of[peers])) {
 		t->own = OSSL_PROVIDER_load(t->library, "inox");
 		t->few = OSSL_PROVIDER_load(t->library, "few");
 	}
