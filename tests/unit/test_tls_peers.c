@@ -209,11 +209,34 @@ static void test_refused(void)
 	}
 }
 
+/* The whole list: what is not offered cannot be chosen, by whatever server. */
+static void test_offered(void)
+{
+	static const char expected[] =
+		"TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256 TLS_AES_128_GCM_SHA256 "
+		"ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-RSA-AES256-GCM-SHA384 "
+		"ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-RSA-AES128-GCM-SHA256 "
+		"ECDHE-ECDSA-CHACHA20-POLY1305 ECDHE-RSA-CHACHA20-POLY1305 ";
+	struct tls_client *client = tls_client_new();
+	SSL *ssl = tls_client_pinned_session(client);
+	STACK_OF(SSL_CIPHER) *offered = SSL_get1_supported_ciphers(ssl);
+	g_autoptr(GString) names = g_string_new(NULL);
+
+	for (int i = 0; i < sk_SSL_CIPHER_num(offered); i++)
+		g_string_append_printf(names, "%s ",
+				       SSL_CIPHER_get_name(sk_SSL_CIPHER_value(offered, i)));
+	g_assert_cmpstr(names->str, ==, expected);
+	sk_SSL_CIPHER_free(offered);
+	SSL_free(ssl);
+	tls_client_free(client);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/tls/peers/a pinned certificate of any usual kind opens the channel",
 			test_taken);
+	g_test_add_func("/tls/peers/these suites are offered and no others", test_offered);
 	g_test_add_func("/tls/peers/what is weak or rare is refused", test_refused);
 	return g_test_run();
 }
